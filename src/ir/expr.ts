@@ -1,0 +1,316 @@
+/** @file Scalar expressions over an iteration space: the mathematics inside a kernel, as a shared DAG. */
+import { dtypes, type DType, type ScalarType } from '../core/dtype.ts'
+import { assert } from '../util/errors.ts'
+import { scalarOp, type ScalarOp, type ScalarValue } from './scalar-op.ts'
+
+/** A size known when the kernel is built, or slot k of the sizes in the argument block. */
+export type Size = number | { readonly slot: number }
+
+/** One dimension of an iteration space. Its value runs from 0 to extent - 1. */
+export interface Axis {
+  readonly id: number
+  readonly extent: Size
+}
+
+/** An element position: offset + sum of index * stride, in elements. An index may itself be loaded (a gather). */
+export interface Index {
+  readonly offset: Size
+  readonly terms: readonly { readonly index: Expr; readonly stride: Size }[]
+}
+
+/** How a reduction combines values; each has an identity per type (see `identityOf`). */
+export type Combine = 'add' | 'mul' | 'min' | 'max' | 'and' | 'or'
+
+interface Node {
+  /** Unique within its builder; equal expressions share one node. */
+  readonly id: number
+  readonly type: ScalarType
+}
+export interface ConstExpr extends Node {
+  readonly kind: 'const'
+  readonly value: ScalarValue
+}
+/** A scalar handed over at launch (slot k of the scalars in the argument block), so that its value is no part of the code. */
+export interface ParamExpr extends Node {
+  readonly kind: 'param'
+  readonly slot: number
+}
+/** A size of the argument block as an i32 value. */
+export interface SizeExpr extends Node {
+  readonly kind: 'size'
+  readonly size: Size
+}
+export interface AxisExpr extends Node {
+  readonly kind: 'axis'
+  readonly axis: Axis
+}
+export interface LoadExpr extends Node {
+  readonly kind: 'load'
+  readonly buffer: number
+  readonly dtype: DType
+  readonly index: Index
+  /** Where it is false nothing is read and the value is `otherwise`. */
+  readonly guard: Expr | undefined
+  readonly otherwise: ScalarValue
+}
+export interface OpExpr extends Node {
+  readonly kind: 'op'
+  readonly op: ScalarOp
+  readonly args: readonly Expr[]
+}
+/** The combination of `value` over all points of `axes`; of no points, the identity. */
+export interface ReduceExpr extends Node {
+  readonly kind: 'reduce'
+  readonly combine: Combine
+  readonly axes: readonly Axis[]
+  readonly value: Expr
+}
+/** The combination of `value` over positions 0..i of `axis`, where i is the axis' own position. */
+export interface ScanExpr extends Node {
+  readonly kind: 'scan'
+  readonly combine: Combine
+  readonly axis: Axis
+  readonly value: Expr
+}
+export type Expr =
+  ConstExpr | ParamExpr | SizeExpr | AxisExpr | LoadExpr | OpExpr | ReduceExpr | ScanExpr
+
+type WithoutId<T> = T extends Expr ? Omit<T, 'id'> : never
+
+/** An operand of a builder call: a number takes the type of the operands beside it. */
+export type Operand = Expr | number
+
+/** The value that changes nothing under `combine`. */
+export function identityOf(combine: Combine, type: ScalarType): ScalarValue {
+  const big = type === 'i64' ? 2n ** 63n - 1n : type === 'i32' ? 2147483647 : Infinity
+  const small = type === 'i64' ? -(2n ** 63n) : type === 'i32' ? -2147483648 : -Infinity
+  const values = { add: 0, mul: 1, min: big, max: small, and: type === 'bool' ? 1 : -1, or: 0 }
+  const value = values[combine]
+  return type === 'i64' ? BigInt(value) : Number(value)
+}
+
+/**
+ * Builds expressions. Equal expressions become the same node, so sharing is common-subexpression
+ * elimination for free. Method per row of the scalar-op table, plus leaves and reductions.
+ */
+export class ExprBuilder {
+  readonly #nodes = new Map<string, Expr>()
+  #nextAxis = 0
+
+  axis(extent: Size): Axis {
+    return { id: this.#nextAxis++, extent }
+  }
+  const(type: ScalarType, value: ScalarValue | boolean): ConstExpr {
+    const v =
+      type === 'i64' ? BigInt(value) : type === 'f32' ? Math.fround(Number(value)) : Number(value)
+    return this.#intern(`c${type}${Object.is(v, -0) ? '-0' : v}`, { kind: 'const', type, value: v })
+  }
+  param(type: ScalarType, slot: number): ParamExpr {
+    return this.#intern(`p${type}${slot}`, { kind: 'param', type, slot })
+  }
+  size(size: Size): Expr {
+    if (typeof size === 'number') return this.const('i32', size)
+    return this.#intern(`s${size.slot}`, { kind: 'size', type: 'i32', size })
+  }
+  at(axis: Axis): AxisExpr {
+    return this.#intern(`a${axis.id}`, { kind: 'axis', type: 'i32', axis })
+  }
+  load(
+    buffer: number,
+    dtype: DType,
+    index: Index,
+    guard?: Expr,
+    otherwise: ScalarValue = 0,
+  ): LoadExpr {
+    const type = dtypes[dtype].compute
+    if (type === 'i64') otherwise = BigInt(otherwise)
+    const key = `l${buffer}${dtype}[${indexKey(index)}]${guard ? `?${guard.id}:${otherwise}` : ''}`
+    return this.#intern(key, { kind: 'load', type, buffer, dtype, index, guard, otherwise })
+  }
+  reduce(combine: Combine, axes: readonly Axis[], value: Expr): Expr {
+    const key = `r${combine}${axes.map((a) => a.id)}(${value.id})`
+    return this.#intern(key, { kind: 'reduce', type: value.type, combine, axes, value })
+  }
+  scan(combine: Combine, axis: Axis, value: Expr): ScanExpr {
+    const key = `n${combine}${axis.id}(${value.id})`
+    return this.#intern(key, { kind: 'scan', type: value.type, combine, axis, value })
+  }
+
+  /** A constant of the same type as `x`. */
+  like(x: Expr, value: number): ConstExpr {
+    return this.const(x.type, value)
+  }
+  convert(x: Expr, type: ScalarType): Expr {
+    return x.type === type ? x : this.#op('convert', type, [x])
+  }
+  bitcast(x: Expr, type: ScalarType): Expr {
+    return this.#op('bitcast', type, [x])
+  }
+
+  add = this.#row('add')
+  sub = this.#row('sub')
+  mul = this.#row('mul')
+  div = this.#row('div')
+  rem = this.#row('rem')
+  min = this.#row('min')
+  max = this.#row('max')
+  neg = this.#row('neg')
+  abs = this.#row('abs')
+  sqrt = this.#row('sqrt')
+  floor = this.#row('floor')
+  ceil = this.#row('ceil')
+  trunc = this.#row('trunc')
+  round = this.#row('round')
+  eq = this.#row('eq')
+  ne = this.#row('ne')
+  lt = this.#row('lt')
+  le = this.#row('le')
+  select = this.#row('select')
+  and = this.#row('and')
+  or = this.#row('or')
+  xor = this.#row('xor')
+  not = this.#row('not')
+  shl = this.#row('shl')
+  shr = this.#row('shr')
+  ushr = this.#row('ushr')
+  fma = this.#row('fma')
+  exp = this.#row('exp')
+  expm1 = this.#row('expm1')
+  log = this.#row('log')
+  log1p = this.#row('log1p')
+  log2 = this.#row('log2')
+  sin = this.#row('sin')
+  cos = this.#row('cos')
+  tan = this.#row('tan')
+  asin = this.#row('asin')
+  acos = this.#row('acos')
+  atan = this.#row('atan')
+  sinh = this.#row('sinh')
+  cosh = this.#row('cosh')
+  tanh = this.#row('tanh')
+  erf = this.#row('erf')
+  pow = this.#row('pow')
+  gt = (a: Operand, b: Operand): Expr => this.lt(b, a)
+  ge = (a: Operand, b: Operand): Expr => this.le(b, a)
+
+  /** Any row by name, with arguments that already are expressions. */
+  apply(op: ScalarOp, args: readonly Expr[], stated?: ScalarType): Expr {
+    const info = scalarOp(op)
+    const type = info.result === 'bool' ? 'bool' : (stated ?? args[args.length - 1]!.type)
+    return this.#op(op, type, args)
+  }
+
+  #row(op: ScalarOp) {
+    return (...operands: Operand[]): Expr => {
+      const typed = operands.findLast((x) => typeof x === 'object')
+      assert(typed !== undefined, `${op}: at least one operand must be an expression`)
+      return this.apply(
+        op,
+        operands.map((x) => (typeof x === 'object' ? x : this.const(typed.type, x))),
+      )
+    }
+  }
+
+  #op(op: ScalarOp, type: ScalarType, args: readonly Expr[]): Expr {
+    const key = `${op}:${type}(${args.map((a) => a.id)})`
+    return this.#intern(key, { kind: 'op', op, type, args })
+  }
+
+  #intern<T extends Expr = Expr>(key: string, node: WithoutId<T>): T {
+    const known = this.#nodes.get(key)
+    if (known !== undefined) return known as T
+    const made = { id: this.#nodes.size, ...node } as unknown as T
+    this.#nodes.set(key, made)
+    return made
+  }
+}
+
+const sizeKey = (s: Size) => (typeof s === 'number' ? `${s}` : `s${s.slot}`)
+const indexKey = (x: Index) =>
+  `${sizeKey(x.offset)}${x.terms.map((t) => `+${t.index.id}*${sizeKey(t.stride)}`).join('')}`
+
+/** The expressions directly inside one, those in index maps and guards included. */
+export function childrenOf(e: Expr): readonly Expr[] {
+  switch (e.kind) {
+    case 'op':
+      return e.args
+    case 'load': {
+      const inside = e.index.terms.map((t) => t.index)
+      return e.guard === undefined ? inside : [...inside, e.guard]
+    }
+    case 'reduce':
+    case 'scan':
+      return [e.value]
+    default:
+      return []
+  }
+}
+
+/** The axes an expression depends on from outside: those it mentions but does not reduce over. */
+export function freeAxes(e: Expr, memo = new Map<Expr, ReadonlySet<Axis>>()): ReadonlySet<Axis> {
+  const known = memo.get(e)
+  if (known) return known
+  const axes = new Set<Axis>()
+  if (e.kind === 'axis') axes.add(e.axis)
+  if (e.kind === 'scan') axes.add(e.axis)
+  for (const child of childrenOf(e)) for (const a of freeAxes(child, memo)) axes.add(a)
+  if (e.kind === 'reduce') for (const a of e.axes) axes.delete(a)
+  memo.set(e, axes)
+  return axes
+}
+
+/**
+ * Rebuilds an expression bottom-up: `change` sees each node after its children were rebuilt and
+ * returns its replacement, or undefined to keep it.
+ */
+export function rewrite(
+  s: ExprBuilder,
+  root: Expr,
+  change: (e: Expr) => Expr | undefined,
+  memo = new Map<Expr, Expr>(),
+): Expr {
+  const visit = (e: Expr): Expr => {
+    const known = memo.get(e)
+    if (known) return known
+    const rebuilt = rebuild(s, e, visit)
+    const result = change(rebuilt) ?? rebuilt
+    memo.set(e, result)
+    return result
+  }
+  return visit(root)
+}
+
+/** Maps the index expressions of an index. */
+export function mapIndex(index: Index, f: (e: Expr) => Expr): Index {
+  return {
+    offset: index.offset,
+    terms: index.terms.map((t) => ({ index: f(t.index), stride: t.stride })),
+  }
+}
+
+function rebuild(s: ExprBuilder, e: Expr, visit: (e: Expr) => Expr): Expr {
+  switch (e.kind) {
+    case 'op':
+      return s.apply(e.op, e.args.map(visit), e.type)
+    case 'load':
+      return s.load(
+        e.buffer,
+        e.dtype,
+        mapIndex(e.index, visit),
+        e.guard && visit(e.guard),
+        e.otherwise,
+      )
+    case 'reduce':
+      return s.reduce(e.combine, e.axes, visit(e.value))
+    case 'scan':
+      return s.scan(e.combine, e.axis, visit(e.value))
+    case 'axis':
+      return s.at(e.axis)
+    case 'const':
+      return s.const(e.type, e.value)
+    case 'param':
+      return s.param(e.type, e.slot)
+    case 'size':
+      return s.size(e.size)
+  }
+}
