@@ -164,7 +164,9 @@ describe('module layout', () => {
     module.function('f', [], [], (f) => {
       expect([f.local('f32'), f.local('f32'), f.local('v128')]).toEqual([0, 1, 2])
     })
-    expect(hex(module.finish())).toContain('021203656e76066d656d6f72790203' + '01' + '808004')
+    expect(hex(module.finish())).toContain(
+      '0212' + '01' + '03656e76066d656d6f72790203' + '01' + '808004',
+    )
     expect(hex(module.finish())).toContain('0a08' + '01' + '06' + '02' + '027d' + '017b' + '0b')
     expect(WebAssembly.validate(module.finish())).toBe(true)
   })
