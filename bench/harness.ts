@@ -1,0 +1,133 @@
+/** @file The measuring core: contenders take turns, batch by batch, and the median of many rounds is reported. */
+
+/** What one side of a comparison does; made by its `Setup` before anything is timed. */
+export interface Contender {
+  /** One unit of work; a lazy library has to force the work here. */
+  run(): void | Promise<void>
+  /** Reads a small result at the end of every batch, inside the timed region, so that the work is really done. */
+  finish?(): void | Promise<void>
+  close?(): void
+}
+
+export type Setup = () => Promise<Contender>
+
+/** Seconds in one unit of time, or work in one unit of a rate. */
+const SCALE = { 'GFLOP/s': 1e9, 'steps/s': 1, ns: 1e-9, us: 1e-6, ms: 1e-3 }
+
+export interface Case {
+  name: string
+  unit: keyof typeof SCALE
+  better: 'higher' | 'lower'
+  /** Work in one run: floating-point operations, steps or operations. */
+  work: number
+  /** One entry per library; Tandem's own is called `tandem`. */
+  contenders: Record<string, Setup>
+}
+
+export interface Plan {
+  warmUpSeconds: number
+  batchSeconds: number
+  rounds: number
+}
+
+export const FULL: Plan = { warmUpSeconds: 0.6, batchSeconds: 0.025, rounds: 21 }
+export const QUICK: Plan = { warmUpSeconds: 0.3, batchSeconds: 0.01, rounds: 5 }
+
+/** Statistics of one contender, in the unit of the case. */
+export interface Stats {
+  median: number
+  min: number
+  max: number
+}
+
+export type CaseResult = Record<string, Stats>
+
+/** A contender that is not installed; it is left out of the comparison with a note. */
+export class NotInstalled extends Error {}
+
+interface Entrant {
+  name: string
+  contender: Contender
+  batch: number
+  values: number[]
+}
+
+/** Measures a case; `skip` hears about each contender that is not installed. */
+export async function measureCase(
+  test: Case,
+  plan: Plan,
+  skip: (name: string, reason: string) => void,
+): Promise<CaseResult> {
+  const entrants: Entrant[] = []
+  try {
+    for (const [name, setup] of Object.entries(test.contenders)) {
+      const contender = await makeContender(setup, (reason) => skip(name, reason))
+      if (contender !== undefined) entrants.push({ name, contender, batch: 1, values: [] })
+    }
+    for (const entrant of entrants) entrant.batch = await warmUp(entrant.contender, plan)
+    for (let round = 0; round < plan.rounds; round++)
+      for (const { contender, batch, values } of entrants)
+        values.push(toUnit(test, (await timeBatch(contender, batch)) / batch))
+  } finally {
+    for (const { contender } of entrants) contender.close?.()
+  }
+  return Object.fromEntries(entrants.map(({ name, values }) => [name, statistics(values)]))
+}
+
+/** How many times better Tandem is than the best other contender, or `undefined` without one. */
+export function ratioToBestPeer(test: Case, result: CaseResult): number | undefined {
+  const { tandem, ...peers } = result
+  const medians = Object.values(peers).map((stats) => stats.median)
+  if (tandem === undefined || medians.length === 0) return undefined
+  return test.better === 'higher'
+    ? tandem.median / Math.max(...medians)
+    : Math.min(...medians) / tandem.median
+}
+
+async function makeContender(
+  setup: Setup,
+  skip: (reason: string) => void,
+): Promise<Contender | undefined> {
+  try {
+    return await setup()
+  } catch (error) {
+    if (!(error instanceof NotInstalled)) throw error
+    skip(error.message)
+    return undefined
+  }
+}
+
+/** Runs until the JIT has settled and returns how many runs fill one batch. */
+async function warmUp(contender: Contender, plan: Plan): Promise<number> {
+  const end = performance.now() + plan.warmUpSeconds * 1000
+  let batch = 1
+  for (;;) {
+    const seconds = await timeBatch(contender, batch)
+    const fitting = Math.ceil((batch * plan.batchSeconds) / Math.max(seconds, 1e-6))
+    // Grow at most fourfold at a time: early batches are slow, and then suddenly fast.
+    batch = Math.max(1, Math.min(fitting, batch * 4))
+    if (performance.now() >= end) return batch
+  }
+}
+
+async function timeBatch(contender: Contender, batch: number): Promise<number> {
+  const start = performance.now()
+  for (let i = 0; i < batch; i++) {
+    const pending = contender.run()
+    if (pending !== undefined) await pending
+  }
+  await contender.finish?.()
+  return (performance.now() - start) / 1000
+}
+
+function toUnit({ unit, better, work }: Case, seconds: number): number {
+  return better === 'higher' ? work / seconds / SCALE[unit] : seconds / work / SCALE[unit]
+}
+
+function statistics(values: readonly number[]): Stats {
+  const sorted = values.toSorted((a, b) => a - b)
+  const middle = sorted.length >> 1
+  const median =
+    sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2
+  return { median, min: sorted[0]!, max: sorted.at(-1)! }
+}
