@@ -191,7 +191,15 @@ describe('tensors that cannot be written', () => {
     ['bytes', () => serializeSafetensors([['x', { ...x, shape: [2] }]]), /1 bytes. Expected 2/],
     ['shape', () => serializeSafetensors([['x', { ...x, shape: [-1] }]]), /bad shape \[-1\]/],
     ['dtype', () => serializeSafetensors([['x', { ...x, dtype: 'f' as 'bool' }]]), /unknown dtype/],
-    ['twice', () => serializeSafetensors([['x', x], ['x', x]]), /"x" is used twice/], // prettier-ignore
+    [
+      'twice',
+      () =>
+        serializeSafetensors([
+          ['x', x],
+          ['x', x],
+        ]),
+      /"x" is used twice/,
+    ],
     ['reserved', () => serializeSafetensors([['__metadata__', x]]), /reserves/],
     ['half a pair', () => serializeSafetensors([['\ud800', x]]), /not valid Unicode/],
     ['metadata', () => serializeSafetensors([], { a: 1 as unknown as string }), /metadata "a" 1/],

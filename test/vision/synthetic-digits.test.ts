@@ -39,7 +39,9 @@ test('every image has ink, mostly inside the frame, and paper', () => {
     const dark = image.filter((grey) => grey > 127).length
     expect(dark).toBeGreaterThan(15)
     expect(dark).toBeLessThan(392)
-    const frame = image.filter((grey, p) => grey > 127 && (p < 28 || p >= 756 || p % 28 === 0 || p % 28 === 27)) // prettier-ignore
+    const frame = image.filter(
+      (grey, p) => grey > 127 && (p < 28 || p >= 756 || p % 28 === 0 || p % 28 === 27),
+    )
     expect(frame.length).toBeLessThan(12)
   }
 })
