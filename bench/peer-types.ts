@@ -58,11 +58,11 @@ export interface JaxModule {
     f: (tree: Tree, ...rest: Rest) => JaxArray,
   ): (tree: Tree, ...rest: Rest) => [JaxArray, Tree]
   numpy: {
-    array(values: Float32Array | Int32Array | number): JaxArray
-    zeros(shape: number[]): JaxArray
-    matmul(a: JaxArray, b: JaxArray): JaxArray
-    sqrt(a: JaxArray): JaxArray
-    square(a: JaxArray): JaxArray
+    array: (values: Float32Array | Int32Array | number) => JaxArray
+    zeros: (shape: number[]) => JaxArray
+    matmul: (a: JaxArray, b: JaxArray) => JaxArray
+    sqrt: (a: JaxArray) => JaxArray
+    square: (a: JaxArray) => JaxArray
   }
-  nn: { relu(a: JaxArray): JaxArray; logSoftmax(a: JaxArray): JaxArray }
+  nn: { relu: (a: JaxArray) => JaxArray; logSoftmax: (a: JaxArray) => JaxArray }
 }

@@ -19,10 +19,10 @@ type Step = (x: Tensor, y: Tensor) => Tensor
 
 /** The part of the public API that the benchmarks use. */
 export interface Tandem {
-  tensor(values: unknown, options?: { dtype?: string }): Tensor
-  randn(shape: number[]): Tensor
-  manualSeed(seed: number): void
-  compile(step: Step): Step
+  tensor: (values: unknown, options?: { dtype?: string }) => Tensor
+  randn: (shape: number[]) => Tensor
+  manualSeed: (seed: number) => void
+  compile: (step: Step) => Step
   nn: {
     Linear: new (inFeatures: number, outFeatures: number) => Module
     ReLU: new () => Module
