@@ -8,7 +8,8 @@
  * @returns the outermost object's keys in the order written, and the first key that any object in
  *   the text, at any depth, has twice.
  * @example
- * jsonKeys('{"b": 1, "1": {"x": 2, "x": 3}}') // { keys: ['b', '1'], duplicate: 'x' }
+ * jsonKeys('{"b": 1, "1": {"x": 2, "x": 3}}').keys // -> ['b', '1']
+ * jsonKeys('{"b": 1, "1": {"x": 2, "x": 3}}').duplicate // -> 'x'
  */
 export function jsonKeys(text: string): { keys: string[]; duplicate: string | undefined } {
   // One set of keys per open object, undefined per open list.

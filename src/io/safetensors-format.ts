@@ -48,8 +48,11 @@ const lookalikes: readonly (readonly [prefix: string, hint: string])[] = [
  * @throws FormatError when the file is truncated, corrupt or something else;
  *   UnsupportedError when a tensor has an element type Tandem lacks (F8, U16, ...).
  * @example
- * const file = serializeSafetensors([['bias', { dtype: 'uint8', shape: [2], bytes: Uint8Array.of(7, 8) }]])
- * parseSafetensors(file).tensors.get('bias') // { dtype: 'uint8', shape: [2], bytes: Uint8Array [7, 8] }
+ * const bias = { dtype: 'uint8', shape: [2], bytes: Uint8Array.of(7, 8) } as const
+ * const { tensors } = parseSafetensors(serializeSafetensors([['bias', bias]]))
+ * tensors.get('bias')?.shape // -> [2]
+ * parseSafetensors(new Uint8Array(3), 'digits.safetensors')
+ * // FormatError: safetensors: digits.safetensors: the file has 3 bytes. Expected at least 8
  */
 export function parseSafetensors(bytes: Uint8Array, source?: string): SafetensorsContent {
   const fail: Fail = (what, ErrorClass = FormatError) => {
@@ -88,7 +91,8 @@ export function parseSafetensors(bytes: Uint8Array, source?: string): Safetensor
  *   a name that is used twice, reserved or not valid Unicode, and for metadata that is not text.
  * @example
  * const bytes = Uint8Array.of(0, 0, 128, 63) // 1.0 as little-endian float32
- * serializeSafetensors([['scale', { dtype: 'float32', shape: [], bytes }]], { format: 'tandem' })
+ * const file = serializeSafetensors([['scale', { dtype: 'float32', shape: [], bytes }]], { format: 'tandem' })
+ * file.length // -> 108
  */
 export function serializeSafetensors(
   entries: Iterable<readonly [name: string, entry: SafetensorsEntry]>,

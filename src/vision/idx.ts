@@ -27,7 +27,9 @@ const isLittleEndian = new Uint8Array(Uint32Array.of(1).buffer)[0] === 1
  * @throws FormatError when the file is truncated, too long, still gzipped or something else;
  *   UnsupportedError for 16-bit integers.
  * @example
- * parseIdx(Uint8Array.of(0, 0, 8, 1, 0, 0, 0, 2, 7, 9)) // { dtype: 'uint8', shape: [2], data: Uint8Array [7, 9] }
+ * const { dtype, shape, data } = parseIdx(Uint8Array.of(0, 0, 8, 1, 0, 0, 0, 2, 7, 9))
+ * dtype // -> 'uint8'
+ * shape // -> [2]
  */
 export function parseIdx(bytes: Uint8Array, source?: string): IdxArray {
   const name = label('idx', source)
@@ -76,7 +78,9 @@ export function parseIdx(bytes: Uint8Array, source?: string): IdxArray {
  *   very many. Default 1 GiB.
  * @throws FormatError when the bytes are not gzip, are damaged or cut short, or exceed `maxBytes`.
  * @example
- * const images = parseIdx(await gunzip(new Uint8Array(await response.arrayBuffer())))
+ * const packed = new Blob(['hello']).stream().pipeThrough(new CompressionStream('gzip'))
+ * const bytes = new Uint8Array(await new Response(packed).arrayBuffer())
+ * new TextDecoder().decode(await gunzip(bytes)) // -> 'hello'
  */
 export async function gunzip(
   bytes: Uint8Array,
@@ -114,7 +118,8 @@ export async function gunzip(
  *
  * @throws FormatError as {@link gunzip} does.
  * @example
- * const labels = parseIdx(await maybeGunzip(fileBytes)) // for a .gz file and a plain one alike
+ * const bytes = await maybeGunzip(Uint8Array.of(0, 0, 8, 1, 0, 0, 0, 1, 5)) // as it is: not gzip
+ * parseIdx(bytes).shape // -> [1]
  */
 export async function maybeGunzip(
   bytes: Uint8Array,

@@ -65,7 +65,14 @@ export interface DownloadOptions {
   readonly timeoutMs?: number
 }
 
-/** No mirror gave the file; the message has each mirror's reason. */
+/**
+ * No mirror gave the file; the message has each mirror's reason.
+ *
+ * @example
+ * const fetch = () => Promise.reject(new TypeError('no network'))
+ * await downloadMnistFile(mnistFiles.test.labels, { fetch })
+ * // DownloadError: t10k-labels-idx1-ubyte.gz could not be downloaded
+ */
 export class DownloadError extends TandemError {}
 
 /**
@@ -73,9 +80,9 @@ export class DownloadError extends TandemError {}
  *
  * @returns `received`, the bytes as sent (usually gzip), and `content`, decompressed and verified.
  * @throws DownloadError when no mirror gives the right bytes; whatever `onProgress` throws.
- * @example
+ * @example no-run
  * const { content } = await downloadMnistFile(mnistFiles.test.labels)
- * parseIdx(content).shape // [10000]
+ * parseIdx(content).shape // -> [10000]
  */
 export async function downloadMnistFile(
   file: MnistFile,
@@ -94,7 +101,7 @@ export async function downloadMnistFile(
  * The name under which the mirrors and most copies have a file.
  *
  * @example
- * officialName(mnistFiles.test.labels) // 't10k-labels-idx1-ubyte.gz'
+ * officialName(mnistFiles.test.labels) // -> 't10k-labels-idx1-ubyte.gz'
  */
 export function officialName(file: MnistFile): string {
   return `${file.stem}-idx${file.ndim}-ubyte.gz`

@@ -9,7 +9,7 @@ import { FormatError } from '../util/errors.ts'
  * or in `~/.cache/tandem` when that variable is unset or empty.
  *
  * @example
- * defaultCacheFolder() // '/home/me/.cache/tandem/mnist'
+ * defaultCacheFolder().endsWith('mnist') // -> true
  */
 export function defaultCacheFolder(): string {
   return join(process.env['TANDEM_CACHE'] || join(homedir(), '.cache', 'tandem'), 'mnist')
@@ -21,7 +21,7 @@ export function defaultCacheFolder(): string {
  * @returns its path and content, or undefined when the folder has none of them.
  * @throws FormatError when a file is there, but cannot be read.
  * @example
- * await readFirst('data', ['labels.gz', 'labels']) // { path: 'data/labels', bytes: Uint8Array [...] }
+ * await readFirst('no-such-folder', ['labels.gz', 'labels']) // -> undefined
  */
 export async function readFirst(
   folder: string,
@@ -47,7 +47,7 @@ export async function readFirst(
  * temporary name in the same folder, renamed when complete. The folder is made when missing.
  *
  * @throws the file system's own error; the temporary file is then gone.
- * @example
+ * @example no-run
  * await writeAtomically('data', 'labels', Uint8Array.of(1, 2, 3))
  */
 export async function writeAtomically(folder: string, name: string, bytes: Uint8Array) {

@@ -52,8 +52,8 @@ export interface MnistArrays {
  *   when a file is damaged or images and labels do not belong together; UnsupportedError for a
  *   folder in a browser. A failed download is no error.
  * @example
- * const { images, labels, count, description } = await loadMnistArrays({ split: 'test' })
- * description // 'Synthetic digits drawn in code, not MNIST: 2,000 test images of 28 x 28, seed 0. ...'
+ * const { images, count, rows, columns } = await loadMnistArrays({ split: 'test' })
+ * images.length === count * rows * columns // -> true
  */
 export async function loadMnistArrays(options: MnistSourceOptions): Promise<MnistArrays> {
   checkOptions('MNIST', options, knownOptions)

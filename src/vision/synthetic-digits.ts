@@ -25,7 +25,9 @@ const STEPS = 5
  * @param options.size height and width in pixels, 8 to 256. Default 28.
  * @throws ValueError for a count, seed or size that makes no sense.
  * @example
- * const { images, labels } = drawDigits({ count: 100, seed: 1 }) // images.length === 100 * 28 * 28
+ * const { images, labels } = drawDigits({ count: 10, seed: 1 })
+ * images.length // -> 7840
+ * labels.toSorted().join('') // -> '0123456789'
  */
 export function drawDigits(options: { count: number; seed?: number; size?: number }): DrawnDigits {
   checkOptions('drawDigits', options, ['count', 'seed', 'size'])
