@@ -1,23 +1,7 @@
-/** @file stub */
-import type { Expr, ExprBuilder } from './expr.ts'
-type D = (s: ExprBuilder, ...x: Expr[]) => Expr
-const todo: D = () => {
-  throw new Error('later')
-}
-export const exp = todo,
-  expm1 = todo,
-  log = todo,
-  log1p = todo,
-  log2 = todo,
-  sin = todo,
-  cos = todo,
-  tan = todo,
-  asin = todo,
-  acos = todo,
-  atan = todo,
-  sinh = todo,
-  cosh = todo,
-  tanh = todo,
-  erf = todo,
-  pow = todo
-export const erfReference = (x: number) => x
+/** @file The transcendental functions out of arithmetic, comparisons and bits, branch-free, for f32 and f64. */
+export { cosh, exp, expm1, sinh, tanh } from './transcendental/exponential.ts'
+export { log, log1p, log2 } from './transcendental/logarithm.ts'
+export { cos, sin, tan } from './transcendental/trigonometric.ts'
+export { acos, asin, atan } from './transcendental/inverse-trigonometric.ts'
+export { erf, erfReference } from './transcendental/error-function.ts'
+export { pow } from './transcendental/power.ts'

@@ -1,0 +1,64 @@
+/** @file The error function, as a decomposition and as the interpreter's double-precision reference. */
+import type { Expr, ExprBuilder } from '../expr.ts'
+import { expWithin } from './exponential.ts'
+import { copySign, pick, polynomial, type PerFloat } from './float-format.ts'
+
+/** erf(x) / x - 1 in powers of x^2, for |x| <= 1 (Remez exchange). */
+const nearZero: PerFloat<readonly number[]> = {
+  f32: [0.12837912, -0.3761232, 0.112801135, -0.026709216, 0.0049149077, -0.0005619881],
+  f64: [
+    0.12837916709551256, -0.37612638903183343, 0.1128379167093695, -0.026866170641959203,
+    0.005223977596737302, -0.0008548325485121861, 0.00012055280502097545, -1.4924465782965454e-5,
+    1.644415279642288e-6, -1.618401162830164e-7, 1.3616801725743287e-8, -7.608027822181913e-10,
+  ],
+}
+/**
+ * log(1 - erf(x)) in powers of x from 1 to `saturation`, fitted with weight 1 - erf(x): the further
+ * out, the less of it matters.
+ */
+const logComplement: PerFloat<readonly number[]> = {
+  f32: [
+    -0.0003394197, -1.1270974, -0.63813186, -0.103117496, 0.02184295, -0.0029488131, 0.00018648965,
+  ],
+  f64: [
+    -4.995167571918025e-7, -1.1283741204356637, -0.6366434945508879, -0.10270379466715453,
+    0.018990831022873127, 0.00040975051765160866, -0.0019150479710693688, 0.0007699352965489378,
+    -0.0001346113415986872, -2.0481474371314595e-5, 2.2905442454760847e-5, -8.6922943250561e-6,
+    2.141580446160379e-6, -3.7435543617430386e-7, 4.656048763018332e-8, -3.946689013956659e-9,
+    2.051888781336183e-10, -4.946543641473422e-12,
+  ],
+}
+/** From here on erf is 1 to the last bit. */
+const saturation: PerFloat<number> = { f32: 4, f64: 6 }
+
+export function erf(s: ExprBuilder, x: Expr): Expr {
+  const magnitude = s.abs(x)
+  const clamped = s.min(magnitude, pick(saturation, x))
+  const complement = expWithin(s, polynomial(s, clamped, pick(logComplement, x)))
+  const large = copySign(s, s.sub(s.like(x, 1), complement), x)
+  const small = s.add(x, s.mul(x, polynomial(s, s.mul(x, x), pick(nearZero, x))))
+  return s.select(s.lt(magnitude, 1), small, large)
+}
+
+/**
+ * erf(x) to about 1e-15: Kummer's series, all of whose terms are positive, below 2, and Laplace's
+ * continued fraction for 1 - erf from there on (Abramowitz and Stegun 7.1.6 and 7.1.14).
+ */
+export function erfReference(x: number): number {
+  const magnitude = Math.abs(x)
+  if (Number.isNaN(x) || x === 0) return x
+  if (magnitude >= 6) return Math.sign(x)
+  const scale = Math.exp(-x * x) / Math.sqrt(Math.PI)
+  if (magnitude < 2) {
+    let term = 2 * x
+    let sum = term
+    for (let n = 1; Math.abs(term) > Math.abs(sum) * 1e-17; n++) {
+      term *= (2 * x * x) / (2 * n + 1)
+      sum += term
+    }
+    return scale * sum
+  }
+  let fraction = magnitude
+  for (let n = 80; n > 0; n--) fraction = magnitude + n / 2 / fraction
+  return Math.sign(x) * (1 - scale / fraction)
+}
