@@ -22,7 +22,7 @@ export interface Index {
 export type Combine = 'add' | 'mul' | 'min' | 'max' | 'and' | 'or'
 
 interface Node {
-  /** Unique within its builder; equal expressions share one node. */
+  /** Unique in the process, so that nodes of several builders can be mixed. */
   readonly id: number
   readonly type: ScalarType
 }
@@ -75,6 +75,8 @@ export interface ScanExpr extends Node {
 export type Expr =
   ConstExpr | ParamExpr | SizeExpr | AxisExpr | LoadExpr | OpExpr | ReduceExpr | ScanExpr
 
+let nextId = 0
+
 type WithoutId<T> = T extends Expr ? Omit<T, 'id'> : never
 
 /** An operand of a builder call: a number takes the type of the operands beside it. */
@@ -95,10 +97,9 @@ export function identityOf(combine: Combine, type: ScalarType): ScalarValue {
  */
 export class ExprBuilder {
   readonly #nodes = new Map<string, Expr>()
-  #nextAxis = 0
 
   axis(extent: Size): Axis {
-    return { id: this.#nextAxis++, extent }
+    return { id: nextId++, extent }
   }
   const(type: ScalarType, value: ScalarValue | boolean): ConstExpr {
     const v =
@@ -219,7 +220,7 @@ export class ExprBuilder {
   #intern<T extends Expr = Expr>(key: string, node: WithoutId<T>): T {
     const known = this.#nodes.get(key)
     if (known !== undefined) return known as T
-    const made = { id: this.#nodes.size, ...node } as unknown as T
+    const made = { id: nextId++, ...node } as unknown as T
     this.#nodes.set(key, made)
     return made
   }

@@ -1,0 +1,279 @@
+/** @file Lowers a group to a plain loop nest: maps, reductions, row kernels, scans and scatters. */
+import { freeAxes, identityOf, type Axis, type Expr, type ExprBuilder } from '../ir/expr.ts'
+import { rootsOf, visitAll, type Group, type Store } from '../ir/group.ts'
+import type { Kernel, Value } from '../ir/loops.ts'
+import { accumulator, combineValues, Emitter, memoryOf } from './emitter.ts'
+import type { TargetTraits } from './target-traits.ts'
+import { chooseLanes, contiguousAlong, decompose } from './vectorize.ts'
+
+/** Reductions longer than this are summed in blocks, so that rounding errors grow with the block count only. */
+const sumBlock = 8192
+
+/** Lowers any group. Contractions come here too when they are too thin for tiles. */
+export function lowerNest(s: ExprBuilder, group: Group, traits: TargetTraits): Kernel {
+  return new NestLowering(s, group, traits).run()
+}
+
+/** The buffers of a kernel as its target sees them; the last one receives the outcome of the checks. */
+export function kernelBuffers(group: Group): Kernel['buffers'] {
+  const buffers = group.buffers.map((b) => ({
+    memory: memoryOf[b.dtype],
+    written: b.access !== 'read',
+  }))
+  return group.checks.length === 0 ? buffers : [...buffers, { memory: 'i32', written: true }]
+}
+
+class NestLowering {
+  readonly #s: ExprBuilder
+  readonly #group: Group
+  readonly #traits: TargetTraits
+  readonly #b: Emitter
+  #ok: ReturnType<Emitter['variable']> | undefined
+
+  constructor(s: ExprBuilder, group: Group, traits: TargetTraits) {
+    this.#s = s
+    this.#group = group
+    this.#traits = traits
+    this.#b = new Emitter({
+      decompose: (e, lanes) => (e.kind === 'op' ? decompose(s, e, lanes, traits) : e),
+      reduce: (e) => this.#reduce(e),
+      scan: (e) => this.#scan(e),
+    })
+  }
+
+  run(): Kernel {
+    const group = this.#group
+    const b = this.#b
+    if (group.checks.length > 0) this.#ok = b.variable(b.int(1))
+    const { order, vector } = this.#plan()
+    this.#loops(order, vector)
+    if (this.#ok) b.store(b.place(group.buffers.length, 'i32', b.int(0)), b.read(this.#ok))
+    return {
+      name: group.name,
+      buffers: kernelBuffers(group),
+      sizeCount: group.sizeCount,
+      params: group.params,
+      scratchBytes: 0,
+      body: b.finish(),
+    }
+  }
+
+  // Axes that a reduction depends on go outside, so that it runs once per row; scanned axes go inside.
+  #plan(): { order: Axis[]; vector: { axis: Axis; lanes: number } | undefined } {
+    const { axes, stores, checks } = this.#group
+    const reduces: (Expr & { kind: 'reduce' })[] = []
+    const scanned = new Set<Axis>()
+    visitAll(rootsOf(this.#group), (e) => {
+      if (e.kind === 'reduce') reduces.push(e)
+      if (e.kind === 'scan') scanned.add(e.axis)
+    })
+    const rows = new Set(reduces.flatMap((r) => [...freeAxes(r)]))
+    const rank = (a: Axis) => (scanned.has(a) ? 2 : rows.has(a) ? 0 : 1)
+    const order = [...axes].sort((x, y) => rank(x) - rank(y))
+    const vector = this.#vectorAxis(rows, scanned, reduces, stores, checks)
+    // The lanes run inside every other axis of the same rank.
+    if (vector)
+      order.sort(
+        (x, y) => rank(x) - rank(y) || Number(x === vector.axis) - Number(y === vector.axis),
+      )
+    return { order, vector }
+  }
+
+  #vectorAxis(
+    rows: ReadonlySet<Axis>,
+    scanned: ReadonlySet<Axis>,
+    reduces: readonly (Expr & { kind: 'reduce' })[],
+    stores: readonly Store[],
+    checks: readonly Expr[],
+  ): { axis: Axis; lanes: number } | undefined {
+    const isUnit = (store: Store, axis: Axis) =>
+      !store.accumulate &&
+      store.index.terms.every((t) =>
+        freeAxes(t.index).has(axis) ? t.index.kind === 'axis' && t.stride === 1 : true,
+      ) &&
+      store.index.terms.some((t) => t.index.kind === 'axis' && t.index.axis === axis)
+    const axis = this.#group.axes.findLast((a) => stores.every((store) => isUnit(store, a)))
+    if (
+      axis === undefined ||
+      scanned.has(axis) ||
+      (typeof axis.extent === 'number' && axis.extent < 4)
+    )
+      return undefined
+    if (checks.some((c) => freeAxes(c).has(axis))) return undefined
+    if (rows.has(axis) && !contiguousAlong(reduces, axis)) {
+      const inner = reduces.every((r) => contiguousAlong([r.value], r.axes[r.axes.length - 1]!))
+      if (inner) return undefined
+    }
+    const dtypes = stores.map((store) => this.#group.buffers[store.buffer]!.dtype)
+    const values = stores.map((store) => store.value)
+    const lanes = chooseLanes(this.#s, values, dtypes, axis, this.#traits)
+    return lanes > 1 ? { axis, lanes } : undefined
+  }
+
+  #loops(order: readonly Axis[], vector: { axis: Axis; lanes: number } | undefined): void {
+    const [axis, ...rest] = order
+    if (axis === undefined) return this.#point()
+    const b = this.#b
+    const extent = b.size(axis.extent)
+    if (axis !== vector?.axis)
+      return b.loop(
+        b.int(0),
+        extent,
+        1,
+        (i) => {
+          b.bind(axis, i)
+          this.#loops(rest, vector)
+        },
+        b.depth === 0 && this.#group.checks.length === 0,
+      )
+    this.#vectorLoop(axis.extent, vector.lanes, (i, lanes) => {
+      b.bind(axis, i, lanes)
+      this.#loops(rest, vector)
+    })
+  }
+
+  // Whole vectors first, then narrower ones, then single lanes or one masked vector.
+  #vectorLoop(
+    extent: Axis['extent'],
+    lanes: number,
+    body: (i: Value, lanes: number) => void,
+    begin = this.#b.int(0),
+  ): void {
+    const b = this.#b
+    const end = b.size(extent)
+    let at = begin
+    for (const width of this.#widths(lanes)) {
+      const stop = width === 1 ? end : b.roundDown(end, width)
+      const skip =
+        typeof extent === 'number' &&
+        at.def.kind === 'const' &&
+        stop.def.kind === 'const' &&
+        at.def.value === stop.def.value
+      if (!skip) b.loop(at, stop, width, (i) => body(i, width))
+      at = stop
+    }
+    if (this.#traits.tail === 'scalar') return
+    const width = this.#widths(lanes).at(-1)!
+    b.loop(at, end, width, (i) => {
+      b.tailMask = b.lanesBelow(b.sub(end, i), width)
+      body(i, width)
+      b.tailMask = undefined
+    })
+  }
+
+  // 16 lanes on a register of 4 run as 16, then 4, then 1 (or a mask over 4).
+  #widths(lanes: number): number[] {
+    const native = this.#traits.vectorBytes / 8
+    const narrow = lanes % (2 * native) === 0 ? 2 * native : native
+    const widths = lanes > narrow ? [lanes, narrow] : [lanes]
+    return this.#traits.tail === 'scalar' && lanes > 1 ? [...widths, 1] : widths
+  }
+
+  #point(): void {
+    const b = this.#b
+    const checks = this.#group.checks.map((c) => b.expr(c))
+    if (checks.length === 0) return this.#stores()
+    const holds = checks.reduce((x, y) => b.op('and', [x, y]))
+    b.set(this.#ok!, b.op('and', [b.read(this.#ok!), b.op('convert', [holds], 'i32')]))
+    b.when(holds, () => this.#stores())
+  }
+
+  #stores(): void {
+    const b = this.#b
+    const values = this.#group.stores.map((store) => b.expr(store.value))
+    this.#group.stores.forEach((store, n) => {
+      const dtype = this.#group.buffers[store.buffer]!.dtype
+      const vector = b.vectorAxis()
+      const index = b.indexValue(store.index, vector?.axis)
+      const place = b.place(store.buffer, memoryOf[dtype], index)
+      let value = b.splat(values[n]!, vector?.lanes ?? 1)
+      if (store.accumulate) value = b.op('add', [b.loadAs(dtype, place, 1), value])
+      b.storeAs(dtype, place, value, b.tailMask)
+    })
+  }
+
+  #reduce(e: Expr & { kind: 'reduce' }): Value {
+    const b = this.#b
+    return b.atLevel(b.levelOfAxes(freeAxes(e)), () => this.#reduceHere(e))
+  }
+
+  #reduceHere(e: Expr & { kind: 'reduce' }): Value {
+    const b = this.#b
+    const outer = e.axes.slice(0, -1)
+    const last = e.axes[e.axes.length - 1]!
+    const running = b.vectorAxis()
+    const lanes =
+      running === undefined && contiguousAlong([e.value], last)
+        ? chooseLanes(this.#s, [e.value, e], [], last, this.#traits)
+        : 1
+    if (lanes === 1 || !this.#traits.spells(e.combine, e.type, lanes)) {
+      const along = running !== undefined && freeAxes(e).has(running.axis)
+      const total = accumulator(b, e.combine, e.type, along ? running.lanes : 1)
+      this.#nest(e.axes, () =>
+        b.set(total, combineValues(b, e.combine, b.read(total), b.expr(e.value))),
+      )
+      return b.read(total)
+    }
+    const totals = new Map(
+      this.#widths(lanes).map((width) => [width, accumulator(b, e.combine, e.type, width)]),
+    )
+    this.#nest(outer, () => this.#reduceAlong(e, last, lanes, (width) => totals.get(width)!))
+    return [...totals.values()]
+      .map((total) => b.across(e.combine, b.read(total)))
+      .reduce((x, y) => combineValues(b, e.combine, x, y))
+  }
+
+  // One row of a reduction, lanes running along it. Long sums go through a partial sum per block.
+  #reduceAlong(
+    e: Expr & { kind: 'reduce' },
+    axis: Axis,
+    lanes: number,
+    totalOf: (width: number) => ReturnType<Emitter['variable']>,
+  ): void {
+    const b = this.#b
+    const step =
+      (into: (width: number) => ReturnType<Emitter['variable']>) => (i: Value, width: number) => {
+        b.bind(axis, i, width)
+        const total = into(width)
+        let value = b.splat(b.expr(e.value), width)
+        if (b.tailMask)
+          value = b.op('select', [
+            b.tailMask,
+            value,
+            b.const(e.type, identityOf(e.combine, e.type)),
+          ])
+        b.set(total, combineValues(b, e.combine, b.read(total), value))
+      }
+    const short = typeof axis.extent === 'number' && axis.extent <= sumBlock
+    const isFloatSum = e.combine === 'add' && (e.type === 'f32' || e.type === 'f64')
+    if (short || !isFloatSum) return this.#vectorLoop(axis.extent, lanes, step(totalOf))
+    const end = b.size(axis.extent)
+    const whole = b.roundDown(end, sumBlock)
+    b.loop(b.int(0), whole, sumBlock, (block) => {
+      const part = accumulator(b, e.combine, e.type, lanes)
+      b.loop(block, b.add(block, sumBlock), lanes, (i) => step(() => part)(i, lanes))
+      b.set(totalOf(lanes), combineValues(b, e.combine, b.read(totalOf(lanes)), b.read(part)))
+    })
+    this.#vectorLoop(axis.extent, lanes, step(totalOf), whole)
+  }
+
+  #nest(axes: readonly Axis[], body: () => void): void {
+    const [axis, ...rest] = axes
+    if (axis === undefined) return body()
+    const b = this.#b
+    b.loop(b.int(0), b.size(axis.extent), 1, (i) => {
+      b.bind(axis, i)
+      this.#nest(rest, body)
+    })
+  }
+
+  #scan(e: Expr & { kind: 'scan' }): Value {
+    const b = this.#b
+    const vector = b.vectorAxis()
+    const lanes = vector !== undefined && freeAxes(e).has(vector.axis) ? vector.lanes : 1
+    const before = b.levelOfAxes([e.axis]) - 1
+    const total = b.variableAt(before, e.type, lanes, identityOf(e.combine, e.type))
+    b.set(total, combineValues(b, e.combine, b.read(total), b.expr(e.value)))
+    return b.read(total)
+  }
+}

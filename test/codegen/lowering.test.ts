@@ -1,0 +1,256 @@
+import { describe, expect, test } from 'vitest'
+import { ExprBuilder, type Axis, type Expr, type Index, type Size } from '../../src/ir/expr.ts'
+import type { Group } from '../../src/ir/group.ts'
+import type { TypedArray } from '../../src/core/dtype.ts'
+import { runInterpreted, runWasm, type Run } from './run-group.ts'
+
+const f32 = (n: number, f: (i: number) => number = Math.random) =>
+  Float32Array.from({ length: n }, (_, i) => f(i))
+const at = (s: ExprBuilder, ...terms: [Axis, Size][]): Index => ({
+  offset: 0,
+  terms: terms.map(([a, stride]) => ({ index: s.at(a), stride })),
+})
+const group = (g: Partial<Group> & Pick<Group, 'axes' | 'buffers' | 'stores'>): Group => ({
+  name: 'test',
+  checks: [],
+  params: [],
+  sizeCount: 0,
+  ...g,
+})
+const read = { dtype: 'float32', access: 'read' } as const
+const write = { dtype: 'float32', access: 'write' } as const
+
+function agree(s: ExprBuilder, g: Group, run: Run, tolerance = 1e-5) {
+  const want = runInterpreted(g, run)
+  const got = runWasm(s, g, run)
+  expect(got.ok).toBe(want.ok)
+  g.buffers.forEach((b, i) => {
+    if (b.access === 'read') return
+    const w = want.buffers[i]!,
+      h = got.buffers[i]!
+    for (let k = 0; k < w.length; k++) {
+      const x = Number(w[k]),
+        y = Number(h[k])
+      if (Object.is(x, y) || Math.abs(x - y) <= tolerance * (1 + Math.abs(x))) continue
+      throw new Error(`buffer ${i}[${k}]: interpreter ${x}, wasm ${y}`)
+    }
+  })
+}
+
+describe('lowering agrees with the interpreter', () => {
+  test.each([1, 3, 4, 17, 100, 1000])('map over %i', (n) => {
+    const s = new ExprBuilder()
+    const i = s.axis({ slot: 0 })
+    const x = s.load(0, 'float32', at(s, [i, 1]))
+    const y = s.load(1, 'float32', at(s, [i, 1]))
+    agree(
+      s,
+      group({
+        axes: [i],
+        buffers: [read, read, write],
+        sizeCount: 1,
+        params: ['f32'],
+        stores: [{ buffer: 2, index: at(s, [i, 1]), value: s.add(s.mul(x, s.param('f32', 0)), y) }],
+      }),
+      { buffers: [f32(n), f32(n), f32(n)], sizes: [n], params: [2.5] },
+    )
+  })
+  test('transposed and broadcast inputs', () => {
+    const s = new ExprBuilder()
+    const [i, j] = [s.axis(7), s.axis(13)]
+    const x = s.load(0, 'float32', at(s, [i, 1], [j, 7]))
+    const y = s.load(1, 'float32', at(s, [j, 1]))
+    agree(
+      s,
+      group({
+        axes: [i, j],
+        buffers: [read, read, write],
+        stores: [{ buffer: 2, index: at(s, [i, 13], [j, 1]), value: s.max(s.add(x, y), 0.5) }],
+      }),
+      { buffers: [f32(91), f32(13), f32(91)] },
+    )
+  })
+  test.each([
+    [3, 5],
+    [4, 64],
+    [5, 20000],
+  ])('softmax of %i x %i', (m, n) => {
+    const s = new ExprBuilder()
+    const [r, j, k] = [s.axis(m), s.axis(n), s.axis(n)]
+    const x = (a: Axis) => s.load(0, 'float32', at(s, [r, n], [a, 1]))
+    const soft = (v: Expr) => s.mul(v, v)
+    const top = s.reduce('max', [k], x(k))
+    const sum = s.reduce('add', [k], soft(s.sub(x(k), top)))
+    agree(
+      s,
+      group({
+        axes: [r, j],
+        buffers: [read, write],
+        stores: [
+          { buffer: 1, index: at(s, [r, n], [j, 1]), value: s.div(soft(s.sub(x(j), top)), sum) },
+        ],
+      }),
+      { buffers: [f32(m * n), f32(m * n)] },
+      1e-4,
+    )
+  })
+  test.each([0, 1])('sum over axis %i', (axis) => {
+    const s = new ExprBuilder()
+    const [i, j] = [s.axis(33), s.axis(18)]
+    const x = s.load(0, 'float32', at(s, [i, 18], [j, 1]))
+    const [kept, gone] = axis === 0 ? [j, i] : [i, j]
+    agree(
+      s,
+      group({
+        axes: [kept],
+        buffers: [read, write],
+        stores: [{ buffer: 1, index: at(s, [kept, 1]), value: s.reduce('add', [gone], x) }],
+      }),
+      { buffers: [f32(33 * 18), f32(33)] },
+    )
+  })
+  test('cumulative sum along either axis', () => {
+    for (const axis of [0, 1]) {
+      const s = new ExprBuilder()
+      const [i, j] = [s.axis(9), s.axis(11)]
+      const x = s.load(0, 'float32', at(s, [i, 11], [j, 1]))
+      agree(
+        s,
+        group({
+          axes: [i, j],
+          buffers: [read, write],
+          stores: [
+            { buffer: 1, index: at(s, [i, 11], [j, 1]), value: s.scan('add', axis ? j : i, x) },
+          ],
+        }),
+        { buffers: [f32(99), f32(99)] },
+      )
+    }
+  })
+  test('gather with a check, scatter with accumulation', () => {
+    for (const bad of [false, true]) {
+      const s = new ExprBuilder()
+      const [i, j] = [s.axis(6), s.axis(10)]
+      const index = s.load(1, 'int32', at(s, [i, 1]))
+      const inside = s.and(s.le(s.like(index, 0), index), s.lt(index, 5))
+      const indices = Int32Array.from([0, 4, 2, 2, 1, bad ? 7 : 3])
+      const x = s.load(
+        0,
+        'float32',
+        {
+          offset: 0,
+          terms: [
+            { index, stride: 10 },
+            { index: s.at(j), stride: 1 },
+          ],
+        },
+        inside,
+      )
+      agree(
+        s,
+        group({
+          axes: [i, j],
+          buffers: [read, { dtype: 'int32', access: 'read' }, write],
+          checks: [inside],
+          stores: [{ buffer: 2, index: at(s, [i, 10], [j, 1]), value: x }],
+        }),
+        { buffers: [f32(50), indices, new Float32Array(60)] },
+      )
+      const y = s.load(0, 'float32', at(s, [i, 10], [j, 1]))
+      agree(
+        s,
+        group({
+          axes: [i, j],
+          buffers: [
+            read,
+            { dtype: 'int32', access: 'read' },
+            { dtype: 'float32', access: 'update' },
+          ],
+          checks: [inside],
+          stores: [
+            {
+              buffer: 2,
+              accumulate: true,
+              value: y,
+              index: {
+                offset: 0,
+                terms: [
+                  { index, stride: 10 },
+                  { index: s.at(j), stride: 1 },
+                ],
+              },
+            },
+          ],
+        }),
+        { buffers: [f32(60), indices, f32(50)] },
+      )
+    }
+  })
+  test('argmax and comparison to bool', () => {
+    const s = new ExprBuilder()
+    const [r, k] = [s.axis(5), s.axis(37)]
+    const x = s.load(0, 'float32', at(s, [r, 37], [k, 1]))
+    const top = s.reduce('max', [k], x)
+    const arg = s.reduce('min', [k], s.select(s.eq(x, top), s.at(k), s.const('i32', 1e9)))
+    agree(
+      s,
+      group({
+        axes: [r],
+        buffers: [read, { dtype: 'int32', access: 'write' }],
+        stores: [{ buffer: 1, index: at(s, [r, 1]), value: arg }],
+      }),
+      { buffers: [f32(185), new Int32Array(5)] },
+    )
+    const i = s.axis(21)
+    const z = s.load(0, 'float32', at(s, [i, 1]))
+    agree(
+      s,
+      group({
+        axes: [i],
+        buffers: [read, { dtype: 'bool', access: 'write' }],
+        stores: [{ buffer: 1, index: at(s, [i, 1]), value: s.lt(z, 0.5) }],
+      }),
+      { buffers: [f32(21), new Uint8Array(21)] },
+    )
+  })
+  test.each(['float16', 'bfloat16', 'uint8', 'int8', 'int32', 'bool', 'float64', 'int64'] as const)(
+    'storage of %s',
+    (dtype) => {
+      const s = new ExprBuilder()
+      const n = 23
+      const i = s.axis(n)
+      const make = {
+        float16: Uint16Array,
+        bfloat16: Uint16Array,
+        uint8: Uint8Array,
+        int8: Int8Array,
+        int32: Int32Array,
+        bool: Uint8Array,
+        float64: Float64Array,
+        int64: BigInt64Array,
+      }[dtype]
+      const big = dtype === 'int64'
+      const values = Array.from({ length: n }, (_, k) =>
+        dtype === 'bool' ? k % 2 : dtype.endsWith('16') ? k * 2741 : k * 3 - 5,
+      )
+      const data = big
+        ? BigInt64Array.from(values.map(BigInt))
+        : new (make as typeof Uint8Array)(values)
+      const x = s.load(0, dtype, at(s, [i, 1]))
+      const value = dtype === 'bool' ? s.not(x) : s.add(s.mul(x, x), x)
+      agree(
+        s,
+        group({
+          axes: [i],
+          buffers: [
+            { dtype, access: 'read' },
+            { dtype, access: 'write' },
+          ],
+          stores: [{ buffer: 1, index: at(s, [i, 1]), value }],
+        }),
+        { buffers: [data as TypedArray, new make(n)] },
+        0,
+      )
+    },
+  )
+})
