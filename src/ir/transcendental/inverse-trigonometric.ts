@@ -58,22 +58,17 @@ export function atan(s: ExprBuilder, x: Expr): Expr {
   const magnitude = s.abs(x)
   const isMiddle = s.lt(s.like(x, Math.SQRT2 - 1), magnitude)
   const isLarge = s.lt(s.like(x, Math.SQRT2 + 1), magnitude)
-  const choose = (small: Expr | number, middle: Expr | number, large: number): Expr =>
-    s.select(isLarge, s.like(x, large), s.select(isMiddle, like(middle), like(small)))
-  const like = (value: Expr | number): Expr =>
-    typeof value === 'number' ? s.like(x, value) : value
-  const numerator = choose(magnitude, s.sub(magnitude, 1), -1)
-  const denominator = s.select(
-    isLarge,
-    magnitude,
-    s.select(isMiddle, s.add(magnitude, 1), s.like(x, 1)),
-  )
+  const choose = (small: Expr, middle: Expr, large: Expr): Expr =>
+    s.select(isLarge, large, s.select(isMiddle, middle, small))
+  const constant = (value: number): Expr => s.like(x, value)
+  const numerator = choose(magnitude, s.sub(magnitude, 1), constant(-1))
+  const denominator = choose(constant(1), s.add(magnitude, 1), magnitude)
   const [high, low] = pick(halfPi, x)
   const t = s.div(numerator, denominator)
   const square = s.mul(t, t)
   const curve = s.mul(s.mul(t, square), polynomial(s, square, pick(atanTail, x)))
-  const small = s.add(t, s.add(curve, choose(0, low / 2, low)))
-  return copySign(s, s.add(choose(0, high / 2, high), small), x)
+  const small = s.add(t, s.add(curve, choose(constant(0), constant(low / 2), constant(low))))
+  return copySign(s, s.add(choose(constant(0), constant(high / 2), constant(high)), small), x)
 }
 
 /** Where |x| <= 1/2, angle + curve = asin |x|; elsewhere (isLarge) that is half of acos |x|. */
