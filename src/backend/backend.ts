@@ -1,0 +1,94 @@
+/** @file What a backend is: memory to put tensors in and a way to run kernels on it. */
+import type { ExprBuilder } from '../ir/expr.ts'
+import type { Group } from '../ir/group.ts'
+import { DeviceError } from '../util/errors.ts'
+
+/**
+ * A piece of a backend's memory. Backends subclass it to say where it is.
+ *
+ * Note [Shares]: `shares` counts who may read the content: the tensors that view it and the tape
+ * while it keeps them. Content is overwritten (an optimizer's update in place) or handed back to the
+ * pool only while a single owner is left. Handles dropped by user code cannot be counted, so the
+ * count is an upper bound: memory is at worst kept longer, never reused early.
+ */
+export abstract class Block {
+  /** Tensors and tape entries that may read this block. */
+  shares = 0
+  /** Bytes that were asked for. */
+  readonly bytes: number
+  constructor(bytes: number) {
+    this.bytes = bytes
+  }
+}
+
+/** A compiled kernel, ready to launch. */
+export interface Executable {
+  readonly name: string
+  /**
+   * Runs the kernel. `blocks[i]` at `offsets[i]` elements is the group's buffer i; sizes and params
+   * fill the slots. Returns false when one of the group's checks did not hold.
+   */
+  launch(
+    blocks: readonly Block[],
+    offsets: readonly number[],
+    sizes: readonly number[],
+    params: readonly number[],
+  ): boolean
+}
+
+export interface MemoryStats {
+  /** Bytes of live blocks. */
+  readonly current: number
+  /** The largest `current` so far. */
+  readonly peak: number
+  /** Bytes the backend has reserved from the system. */
+  readonly reserved: number
+}
+
+export interface Backend {
+  /** Also the name of the device: 'wasm', 'reference' ... */
+  readonly name: string
+  /** Whether `read` gives data at once; if not, only `readAsync` works. */
+  readonly synchronous: boolean
+  /** New memory with undefined content. */
+  allocate(bytes: number): Block
+  /** Hands memory back at once. Whoever calls it knows that nobody reads it any more. */
+  free(block: Block): void
+  /** Marks memory that lives long (parameters), so that it is never moved out of the way. */
+  pin(block: Block): void
+  write(block: Block, bytes: Uint8Array): void
+  /** A copy of `length` bytes from byte `from` on. */
+  read(block: Block, from: number, length: number): Uint8Array<ArrayBuffer>
+  readAsync(block: Block, from: number, length: number): Promise<Uint8Array<ArrayBuffer>>
+  compile(s: ExprBuilder, group: Group): Executable
+  memoryStats(): MemoryStats
+}
+
+/** Which backends exist, and how each is made. Filled by the registry line of each backend. */
+const makers = new Map<string, () => Backend>()
+const made = new Map<string, Backend>()
+
+/** Adds a backend under a name; it is made when first asked for. */
+export function registerBackend(name: string, make: () => Backend): void {
+  makers.set(name, make)
+}
+
+export function backendNames(): string[] {
+  return [...makers.keys()]
+}
+
+/** The backend of this name. Throws a DeviceError when there is none, or when it cannot run here. */
+export function getBackend(name: string): Backend {
+  const known = made.get(name)
+  if (known !== undefined) return known
+  const make = makers.get(name)
+  if (make === undefined)
+    throw new DeviceError(`unknown backend '${name}'. Available here: ${backendNames().join(', ')}`)
+  const backend = make()
+  made.set(name, backend)
+  return backend
+}
+
+/** Bytes of `size` elements. */
+export const bytesFor = (elementBytes: number, size: number): number => Math.max(size * elementBytes, 1)
+

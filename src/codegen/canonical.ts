@@ -1,0 +1,262 @@
+/** @file Brings a group into the form kernels are cached by: axes merged, sizes moved into the argument block. */
+import {
+  childrenOf,
+  type Axis,
+  type Expr,
+  type ExprBuilder,
+  type Index,
+  type Size,
+} from '../ir/expr.ts'
+import { rootsOf, visitAll, type Group } from '../ir/group.ts'
+
+/** A group whose sizes are slots, the values for them, and a key that equal kernels share. */
+export interface CanonicalGroup {
+  readonly group: Group
+  readonly sizes: readonly number[]
+  readonly key: string
+}
+
+/**
+ * Merges axes that are walked as one, drops axes of one point, and (unless `specialize`) replaces
+ * extents and strides by slots of the argument block, so that another batch size is the same kernel.
+ */
+export function canonicalize(s: ExprBuilder, group: Group, specialize: boolean): CanonicalGroup {
+  const merged = mergeAxes(s, group)
+  const sizes: number[] = []
+  const abstract = specialize ? merged : abstractSizes(s, merged, sizes)
+  return { group: abstract, sizes, key: keyOf(abstract) }
+}
+
+/** Extents up to this stay in the code: small loops gain from being known. */
+const smallExtent = 8
+
+// -- merging
+
+type AxisList = readonly Axis[]
+
+function mergeAxes(s: ExprBuilder, group: Group): Group {
+  const lists: AxisList[] = [group.axes]
+  const indices: Index[] = group.stores.map((store) => store.index)
+  const pinned = new Set<Axis>() // axes whose own position is a value, or that a scan runs along
+  visitAll(rootsOf(group), (e) => {
+    if (e.kind === 'reduce') lists.push(e.axes)
+    if (e.kind === 'scan') pinned.add(e.axis)
+    if (e.kind === 'load') {
+      indices.push(e.index)
+      if (e.guard?.kind === 'axis') pinned.add(e.guard.axis)
+    }
+    if (e.kind === 'op' || e.kind === 'reduce' || e.kind === 'scan')
+      for (const child of childrenOf(e)) if (child.kind === 'axis') pinned.add(child.axis)
+  })
+  for (const store of group.stores) if (store.value.kind === 'axis') pinned.add(store.value.axis)
+
+  const strideIn = (index: Index, axis: Axis): number => {
+    let stride = 0
+    for (const t of index.terms)
+      if (t.index.kind === 'axis' && t.index.axis === axis) stride += t.stride as number
+    return stride
+  }
+  const strides = new Map<Axis, number[]>()
+  const stridesOf = (axis: Axis): number[] => {
+    let known = strides.get(axis)
+    if (!known) strides.set(axis, (known = indices.map((index) => strideIn(index, axis))))
+    return known
+  }
+
+  // replacement: an axis becomes part of another one, or disappears (undefined)
+  const replaced = new Map<Axis, Axis | undefined>()
+  const current = lists.map((list) => [...list])
+  const drop = (axis: Axis) => {
+    replaced.set(axis, undefined)
+    for (const list of current) {
+      const i = list.indexOf(axis)
+      if (i >= 0) list.splice(i, 1)
+    }
+  }
+  for (const list of lists)
+    for (const axis of list)
+      if (axis.extent === 1 && !pinned.has(axis) && !replaced.has(axis)) drop(axis)
+
+  const tryMerge = (outer: Axis, inner: Axis): boolean => {
+    if (pinned.has(outer) || pinned.has(inner)) return false
+    if (typeof outer.extent !== 'number' || typeof inner.extent !== 'number') return false
+    const a = stridesOf(outer)
+    const b = stridesOf(inner)
+    for (let i = 0; i < a.length; i++) if (a[i] !== b[i]! * inner.extent) return false
+    // Both must stand side by side wherever either is bound.
+    for (const list of current) {
+      const i = list.indexOf(outer)
+      if (i < 0 ? list.includes(inner) : list[i + 1] !== inner) return false
+    }
+    const whole = s.axis(outer.extent * inner.extent)
+    strides.set(whole, b)
+    replaced.set(outer, undefined)
+    replaced.set(inner, whole)
+    for (const list of current) {
+      const i = list.indexOf(outer)
+      if (i >= 0) list.splice(i, 2, whole)
+    }
+    return true
+  }
+  for (const list of current)
+    for (let i = 0; i + 1 < list.length; ) if (!tryMerge(list[i]!, list[i + 1]!)) i++
+
+  if (replaced.size === 0) return group
+  const final = (axis: Axis): Axis | undefined => {
+    let a: Axis | undefined = axis
+    while (a !== undefined && replaced.has(a)) a = replaced.get(a)
+    return a
+  }
+  return mapGroup(s, group, {
+    axes: (list) => [...new Set(list.map(final).filter((a) => a !== undefined))],
+    index: (index) => ({
+      offset: index.offset,
+      terms: index.terms.flatMap((t) => {
+        if (t.index.kind !== 'axis') return [t]
+        const axis = final(t.index.axis)
+        return axis === undefined ? [] : [{ index: s.at(axis), stride: t.stride }]
+      }),
+    }),
+  })
+}
+
+// -- sizes
+
+function abstractSizes(s: ExprBuilder, group: Group, sizes: number[]): Group {
+  const slot = (value: Size): Size => {
+    if (typeof value !== 'number') return value
+    sizes.push(value)
+    return { slot: sizes.length - 1 }
+  }
+  const axes = new Map<Axis, Axis>()
+  const axisOf = (axis: Axis): Axis => {
+    let known = axes.get(axis)
+    if (known === undefined) {
+      const { extent } = axis
+      const keep = typeof extent !== 'number' || extent <= smallExtent
+      axes.set(axis, (known = keep ? axis : s.axis(slot(extent))))
+    }
+    return known
+  }
+  const result = mapGroup(s, group, {
+    axes: (list) => list.map(axisOf),
+    at: axisOf,
+    index: (index) => ({
+      offset: index.offset === 0 ? 0 : slot(index.offset),
+      terms: index.terms.map((t) => ({
+        index: t.index,
+        stride: t.stride === 0 || t.stride === 1 ? t.stride : slot(t.stride),
+      })),
+    }),
+  })
+  return { ...result, sizeCount: sizes.length }
+}
+
+// -- rebuilding
+
+interface Changes {
+  axes(list: AxisList): AxisList
+  at?(axis: Axis): Axis
+  /** Sees the index after the expressions inside it were rebuilt. */
+  index(index: Index): Index
+}
+
+function mapGroup(s: ExprBuilder, group: Group, changes: Changes): Group {
+  const at = changes.at ?? ((axis: Axis) => axis)
+  const memo = new Map<Expr, Expr>()
+  const visit = (e: Expr): Expr => {
+    const known = memo.get(e)
+    if (known) return known
+    const result = build(e)
+    memo.set(e, result)
+    return result
+  }
+  const indexOf = (index: Index): Index =>
+    changes.index({
+      offset: index.offset,
+      terms: index.terms
+        .filter((t) => t.stride !== 0)
+        .map((t) => ({ index: visit(t.index), stride: t.stride })),
+    })
+  const build = (e: Expr): Expr => {
+    switch (e.kind) {
+      case 'axis':
+        return s.at(at(e.axis))
+      case 'op':
+        return s.apply(e.op, e.args.map(visit), e.type)
+      case 'load':
+        return s.load(e.buffer, e.dtype, indexOf(e.index), e.guard && visit(e.guard), e.otherwise)
+      case 'reduce':
+        return s.reduce(e.combine, changes.axes(e.axes), visit(e.value))
+      case 'scan':
+        return s.scan(e.combine, at(e.axis), visit(e.value))
+      default:
+        return e
+    }
+  }
+  return {
+    ...group,
+    axes: changes.axes(group.axes),
+    stores: group.stores.map((store) => ({
+      ...store,
+      index: indexOf(store.index),
+      value: visit(store.value),
+    })),
+    checks: group.checks.map(visit),
+  }
+}
+
+// -- keys
+
+/** A text that two groups share exactly when they are the same kernel. */
+function keyOf(group: Group): string {
+  const names = new Map<Expr | Axis, string>()
+  const lines: string[] = []
+  const size = (x: Size) => (typeof x === 'number' ? `${x}` : `s${x.slot}`)
+  const axis = (a: Axis): string => {
+    let name = names.get(a)
+    if (name === undefined) {
+      names.set(a, (name = `a${names.size}`))
+      lines.push(`${name}<${size(a.extent)}`)
+    }
+    return name
+  }
+  const index = (x: Index): string =>
+    `${size(x.offset)}${x.terms.map((t) => `+${expr(t.index)}*${size(t.stride)}`).join('')}`
+  const text = (e: Expr): string => {
+    switch (e.kind) {
+      case 'const':
+        return `${e.type}=${Object.is(e.value, -0) ? '-0' : e.value}`
+      case 'param':
+        return `${e.type}p${e.slot}`
+      case 'size':
+        return size(e.size)
+      case 'axis':
+        return axis(e.axis)
+      case 'load':
+        return `${e.dtype}${e.buffer}[${index(e.index)}]${e.guard ? `?${expr(e.guard)}:${e.otherwise}` : ''}`
+      case 'op':
+        return `${e.op}:${e.type}(${e.args.map(expr).join()})`
+      case 'reduce':
+        return `${e.combine}/${e.axes.map(axis).join('/')}(${expr(e.value)})`
+      case 'scan':
+        return `${e.combine}~${axis(e.axis)}(${expr(e.value)})`
+    }
+  }
+  const expr = (e: Expr): string => {
+    const known = names.get(e)
+    if (known !== undefined) return known
+    const made = text(e)
+    if (made.length < 8) return made
+    const name = `e${names.size}`
+    names.set(e, name)
+    lines.push(`${name}=${made}`)
+    return name
+  }
+  const head = `${group.axes.map(axis).join()}|${group.buffers.map((b) => b.dtype + b.access[0]).join()}|${group.params.join()}`
+  const stores = group.stores.map(
+    (x) => `${x.buffer}[${index(x.index)}]${x.accumulate ? '+' : ''}=${expr(x.value)}`,
+  )
+  const checks = group.checks.map((c) => `!${expr(c)}`)
+  return [head, ...lines, ...stores, ...checks].join(';')
+}
