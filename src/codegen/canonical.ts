@@ -99,7 +99,7 @@ function mergeAxes(s: ExprBuilder, group: Group): Group {
     return true
   }
   for (const list of current)
-    for (let i = 0; i + 1 < list.length; ) if (!tryMerge(list[i]!, list[i + 1]!)) i++
+    for (let i = 0; i + 1 < list.length;) if (!tryMerge(list[i]!, list[i + 1]!)) i++
 
   if (replaced.size === 0) return group
   const final = (axis: Axis): Axis | undefined => {

@@ -2,6 +2,7 @@
 import { dtypes, type DType, type ScalarType } from '../core/dtype.ts'
 import { assert } from '../util/errors.ts'
 import {
+  freeAxes,
   identityOf,
   type Axis,
   type Combine,
@@ -63,6 +64,9 @@ export class Emitter {
   /** In the masked last round of a vector loop: which lanes are inside. */
   tailMask: Value | undefined
   readonly #levelOf = new Map<Value, number>()
+  readonly #freeAxes = new Map<Expr, ReadonlySet<Axis>>()
+  /** Loads are not moved out of this level: a condition outside it may be what makes them safe. */
+  #loadFloor = 0
   readonly #decompose: (e: Expr, lanes: number) => Expr
   readonly #reduce: (e: Expr & { kind: 'reduce' }) => Value
   readonly #scan: (e: Expr & { kind: 'scan' }) => Value
@@ -117,12 +121,27 @@ export class Emitter {
     this.closeLoop()
   }
 
-  /** Statements that run only where the condition holds. Values made inside stay inside. */
+  /** Statements that run only where the condition holds. Loads made inside stay inside. */
   when(condition: Value, body: () => void): void {
+    const floor = this.#loadFloor
     this.#levels.push(newLevel())
+    this.#loadFloor = this.depth
     body()
+    this.#loadFloor = floor
     const { statements } = this.#levels.pop()!
     this.#emit({ kind: 'if', condition, then: statements })
+  }
+
+  /** Axes bound inside stand there only: how one body is written several times, for several positions. */
+  scope<T>(body: () => T): T {
+    this.#levels.push(newLevel())
+    const result = body()
+    const { statements } = this.#levels.pop()!
+    for (const statement of statements) {
+      if (statement.kind === 'let') this.#levelOf.set(statement.value, this.depth)
+      this.#emit(statement)
+    }
+    return result
   }
 
   /** Runs `body` as if the loops above `level` were not open: what it emits comes before them. */
@@ -130,8 +149,11 @@ export class Emitter {
     const levels = this.#levels.splice(level + 1)
     const loops = this.#loops.splice(level)
     const mask = this.tailMask
+    const floor = this.#loadFloor
     if (levels.length > 0) this.tailMask = undefined
+    this.#loadFloor = Math.min(floor, level)
     const result = body()
+    this.#loadFloor = floor
     this.#levels.push(...levels)
     this.#loops.push(...loops)
     this.tailMask = mask
@@ -259,7 +281,9 @@ export class Emitter {
       if (known) return known
     }
     const value = this.#buildExpr(e)
-    this.#levels[this.#levelOf.get(value) ?? 0]!.exprs.set(e, value)
+    // Not outside the binding of an axis, though the value may exist there: the axis may be bound anew.
+    const level = Math.max(this.levelOf(value), this.levelOfAxes(freeAxes(e, this.#freeAxes)))
+    this.#levels[level]!.exprs.set(e, value)
     return value
   }
 
@@ -372,14 +396,17 @@ export class Emitter {
     const mask = lanes > 1 ? this.tailMask : undefined
     const def = { kind: 'load', place, mask } as const
     const key = `load${place.buffer}${place.memory}${lanes}@${place.index.id}?${mask?.id}`
-    return this.#value(computeOf(place.memory), lanes, def, inputsOf(place, mask), key)
+    const floor = this.#loadFloor
+    return this.#value(computeOf(place.memory), lanes, def, inputsOf(place, mask), key, floor)
   }
 
   #gatherAt(place: Place): Value {
     const mask = this.tailMask
     const def = { kind: 'gather', place, mask } as const
     const key = `gather${place.buffer}${place.memory}@${place.index.id}?${mask?.id}`
-    return this.#value(computeOf(place.memory), place.index.lanes, def, inputsOf(place, mask), key)
+    const inputs = inputsOf(place, mask)
+    const { lanes } = place.index
+    return this.#value(computeOf(place.memory), lanes, def, inputs, key, this.#loadFloor)
   }
 
   #widen(dtype: DType, raw: Value): Value {
@@ -427,8 +454,9 @@ export class Emitter {
     def: Definition,
     inputs: readonly Value[],
     key: string,
+    floor = 0,
   ): Value {
-    let level = 0
+    let level = floor
     for (const x of inputs) level = Math.max(level, this.levelOf(x))
     const { values, statements } = this.#levels[level]!
     const known = values.get(key)

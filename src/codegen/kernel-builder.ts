@@ -20,10 +20,18 @@ export interface Step {
   readonly operands: readonly number[]
 }
 
-/** Where along an axis: the axis itself, or an i32 expression (a gather, an offset, a flip). */
-export type Position = Axis | Expr
+/** Where along an axis: the axis itself, every step-th place from an offset on, or an i32 expression (a gather). */
+export type Position = Axis | Strided | Expr
+
+/** offset + axis * step. */
+export interface Strided {
+  readonly axis: Axis
+  readonly step: number
+  readonly offset: number
+}
 
 const isAxis = (p: Position): p is Axis => 'extent' in p
+const isStrided = (p: Position): p is Strided => 'step' in p
 
 /**
  * Builds one kernel. Operands are numbered as the op's inputs, then outputs, then temporaries; every
@@ -65,7 +73,12 @@ export class KernelBuilder {
   }
 
   /** Loads element [positions] of an operand. Axes of size 1 are broadcast. */
-  load(operand: number, positions: readonly Position[], guard?: Expr, otherwise?: ScalarValue): Expr {
+  load(
+    operand: number,
+    positions: readonly Position[],
+    guard?: Expr,
+    otherwise?: ScalarValue,
+  ): Expr {
     const { dtype, layout } = this.#all[operand]!
     this.#read.add(operand)
     return this.s.load(
@@ -78,7 +91,13 @@ export class KernelBuilder {
   }
 
   /** Loads as `load`, converted to the compute type of another dtype. */
-  loadAs(dtype: DType, operand: number, positions: readonly Position[], guard?: Expr, otherwise?: ScalarValue): Expr {
+  loadAs(
+    dtype: DType,
+    operand: number,
+    positions: readonly Position[],
+    guard?: Expr,
+    otherwise?: ScalarValue,
+  ): Expr {
     const value = this.load(operand, positions, guard, otherwise)
     return this.s.convert(value, dtypes[dtype].compute)
   }
@@ -107,7 +126,9 @@ export class KernelBuilder {
 
   /** The position an axis or expression stands for, as an i32 expression. */
   at(position: Position): Expr {
-    return isAxis(position) ? this.s.at(position) : position
+    if (isAxis(position)) return this.s.at(position)
+    if (!isStrided(position)) return position
+    return this.s.add(this.s.mul(this.s.at(position.axis), position.step), position.offset)
   }
 
   finish(): Step {
@@ -138,12 +159,15 @@ export class KernelBuilder {
     const { shape, strides } = layout
     const skipped = positions.length - shape.length
     assert(skipped >= 0, `${this.#name}: ${positions.length} positions for ${shape.length} axes`)
+    let offset = 0
     const terms = shape.flatMap((n, i) => {
       const position = positions[i + skipped]!
       const stride = strides[i]!
-      const isBroadcast = n === 1 && isAxis(position)
-      return stride === 0 || isBroadcast ? [] : [{ index: this.at(position), stride }]
+      if (stride === 0 || (n === 1 && isAxis(position))) return []
+      if (!isStrided(position)) return [{ index: this.at(position), stride }]
+      offset += position.offset * stride
+      return [{ index: this.s.at(position.axis), stride: stride * position.step }]
     })
-    return { offset: 0, terms }
+    return { offset, terms }
   }
 }

@@ -1,11 +1,24 @@
 /** @file Chooses how a group is lowered: tiles for contractions, a loop nest for everything else. */
-import type { ExprBuilder } from '../ir/expr.ts'
+import type { Axis, ExprBuilder } from '../ir/expr.ts'
 import type { Group } from '../ir/group.ts'
 import type { Kernel } from '../ir/loops.ts'
+import { matchContraction, type Contraction } from './contract-pattern.ts'
+import { lowerContract } from './lower-contract.ts'
 import { lowerNest } from './lower-nest.ts'
 import type { TargetTraits } from './target-traits.ts'
 
 /** One kernel in loop form for a group. */
 export function lowerGroup(s: ExprBuilder, group: Group, traits: TargetTraits): Kernel {
+  const contraction = matchContraction(s, group)
+  if (contraction && fillsTiles(contraction)) return lowerContract(s, group, contraction, traits)
   return lowerNest(s, group, traits)
+}
+
+// A side known to be thin leaves most of a tile empty; one that is not known yet is taken to be wide.
+function fillsTiles({ rows, columns, depth }: Contraction): boolean {
+  return extentOf(rows) >= 3 && extentOf(columns) >= 3 && extentOf(depth) >= 2
+}
+
+function extentOf(axes: readonly Axis[]): number {
+  return axes.reduce((n, { extent }) => n * (typeof extent === 'number' ? extent : Infinity), 1)
 }

@@ -1,0 +1,133 @@
+/** @file Recognises contractions: a sum over products of two operands, with anything done to the sum. */
+import type { DType } from '../core/dtype.ts'
+import {
+  freeAxes,
+  rewrite,
+  type Axis,
+  type Expr,
+  type ExprBuilder,
+  type Index,
+  type ReduceExpr,
+} from '../ir/expr.ts'
+import { rootsOf, visitAll, type Group, type Store } from '../ir/group.ts'
+import { mergeAxes, strideOf } from './merge-axes.ts'
+
+/** One factor: a value at each point of its own axes ("rows" of A, columns of B) and of the summed ones. */
+export interface Operand {
+  readonly value: Expr
+  readonly own: readonly Axis[]
+  readonly summed: readonly Axis[]
+}
+
+/** What becomes of the sums. `value` reads the sum through `sum`, a stand-in that the tile defines. */
+export interface Outcome {
+  readonly store: Store
+  readonly dtype: DType
+  readonly value: Expr
+  readonly sum: Expr
+  readonly index: Index
+  readonly rows: readonly Axis[]
+  /** The last of them is the one that vectors run along. */
+  readonly columns: readonly Axis[]
+}
+
+/**
+ * out[batch, m, n] = value(sum over k of a[batch, m, k] * b[batch, n, k]). Each role may be played by
+ * several axes, merged separately for every reader: rows, columns and depth are counted flat, and each
+ * reader takes the flat positions apart into its own axes.
+ */
+export interface Contraction {
+  readonly type: 'f32' | 'f64'
+  readonly batch: readonly Axis[]
+  readonly rows: readonly Axis[]
+  readonly columns: readonly Axis[]
+  readonly depth: readonly Axis[]
+  readonly a: Operand
+  readonly b: Operand
+  readonly out: Outcome
+}
+
+const dtypeOfCompute = { f32: 'float32', f64: 'float64' } as const
+
+/** The contraction that a group is, or undefined. */
+export function matchContraction(s: ExprBuilder, group: Group): Contraction | undefined {
+  const [store] = group.stores
+  if (store === undefined || group.stores.length > 1 || group.checks.length > 0) return undefined
+  const reduce = onlyReduction(group)
+  if (reduce === undefined || reduce.combine !== 'add') return undefined
+  if (reduce.type !== 'f32' && reduce.type !== 'f64') return undefined
+  const product = reduce.value
+  if (product.kind !== 'op' || product.op !== 'mul') return undefined
+  const [x, y] = product.args as [Expr, Expr]
+  const free = new Map<Expr, ReadonlySet<Axis>>()
+  const [inX, inY] = [freeAxes(x, free), freeAxes(y, free)]
+  const parallel = group.axes
+  if (parallel.some((axis) => !inX.has(axis) && !inY.has(axis))) return undefined
+  const batch = parallel.filter((axis) => inX.has(axis) && inY.has(axis))
+  const onlyX = parallel.filter((axis) => !inY.has(axis))
+  const onlyY = parallel.filter((axis) => !inX.has(axis))
+  if (onlyX.length === 0 || onlyY.length === 0) return undefined
+  // Vectors run along the columns, so they are the side that lies contiguous in the output.
+  const isUnit = (axis: Axis) => strideOf(store.index, axis) === 1
+  const swap = onlyX.some(isUnit)
+  const [rows, given] = swap ? [onlyY, onlyX] : [onlyX, onlyY]
+  const columns = given.toSorted((p, q) => Number(isUnit(p)) - Number(isUnit(q)))
+  const depth = reduce.axes
+  const operand = (value: Expr, own: readonly Axis[]): Operand => {
+    const first = mergeAxes(s, { axes: own, values: [value], indices: [] })
+    const second = mergeAxes(s, { axes: depth, values: first.values, indices: [] })
+    return { value: second.values[0]!, own: first.axes, summed: second.axes }
+  }
+  return {
+    type: reduce.type,
+    batch,
+    rows,
+    columns,
+    depth,
+    a: operand(swap ? y : x, rows),
+    b: operand(swap ? x : y, columns),
+    out: outcome(s, store, group.buffers[store.buffer]!.dtype, reduce.type, rows, columns),
+  }
+}
+
+// The sum becomes a load from a buffer that does not exist, contiguous along the columns: whatever can
+// be said about vectors of the epilogue can then be asked as for any expression.
+function outcome(
+  s: ExprBuilder,
+  store: Store,
+  dtype: DType,
+  type: 'f32' | 'f64',
+  rows: readonly Axis[],
+  columns: readonly Axis[],
+): Outcome {
+  const last = columns[columns.length - 1]!
+  const none = -1
+  const sumAt = (axis: Axis) =>
+    s.load(none, dtypeOfCompute[type], { offset: 0, terms: [{ index: s.at(axis), stride: 1 }] })
+  const placeholder = s.load(none, dtypeOfCompute[type], { offset: 0, terms: [] })
+  const value = rewrite(s, store.value, (e) => (e.kind === 'reduce' ? placeholder : undefined))
+  const view = { values: [value], indices: [store.index] }
+  const byColumn = mergeAxes(s, { ...view, axes: columns })
+  const byRow = mergeAxes(s, { ...byColumn, axes: rows })
+  const run = byColumn.axes.at(-1) ?? last
+  const sum = sumAt(run)
+  return {
+    store,
+    dtype,
+    value: rewrite(s, byRow.values[0]!, (e) => (e === placeholder ? sum : undefined)),
+    sum,
+    index: byRow.indices[0]!,
+    rows: byRow.axes,
+    columns: byColumn.axes,
+  }
+}
+
+function onlyReduction(group: Group): ReduceExpr | undefined {
+  const reduces: ReduceExpr[] = []
+  let isPlain = true
+  visitAll(rootsOf(group), (e) => {
+    if (e.kind === 'reduce') reduces.push(e)
+    if (e.kind === 'scan') isPlain = false
+  })
+  return isPlain && reduces.length === 1 ? reduces[0] : undefined
+}
