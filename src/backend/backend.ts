@@ -6,14 +6,20 @@ import { DeviceError } from '../util/errors.ts'
 /**
  * A piece of a backend's memory. Backends subclass it to say where it is.
  *
- * Note [Shares]: `shares` counts who may read the content: the tensors that view it and the tape
- * while it keeps them. Content is overwritten (an optimizer's update in place) or handed back to the
- * pool only while a single owner is left. Handles dropped by user code cannot be counted, so the
- * count is an upper bound: memory is at worst kept longer, never reused early.
+ * Note [Shares]: the counts say who may still read the content. `shares` counts the tensors made over
+ * it and `saves` the entries of the tape that keep it. Content is overwritten in place (an optimizer's
+ * update) only when one tensor and no tape entry is left. Tensors that user code drops cannot be
+ * counted down, so the counts are upper bounds: memory is at worst kept longer, never reused early.
  */
 export abstract class Block {
-  /** Tensors and tape entries that may read this block. */
+  /** Tensors made over this block. */
   shares = 0
+  /** Tape entries that keep this block. */
+  saves = 0
+  /** Gradients in flight, and `.grad` slots, that hold this block. */
+  pending = 0
+  /** Made by the gradient machinery and never shown to user code: freed when `pending` falls to zero. */
+  internal = false
   /** Bytes that were asked for. */
   readonly bytes: number
   constructor(bytes: number) {
@@ -90,5 +96,5 @@ export function getBackend(name: string): Backend {
 }
 
 /** Bytes of `size` elements. */
-export const bytesFor = (elementBytes: number, size: number): number => Math.max(size * elementBytes, 1)
-
+export const bytesFor = (elementBytes: number, size: number): number =>
+  Math.max(size * elementBytes, 1)

@@ -60,7 +60,9 @@ export function expandLayout(layout: Layout, shape: Shape): Layout {
 export function reshapeStrides(layout: Layout, shape: Shape): number[] | undefined {
   if (layout.contiguous) return rowMajorStrides(shape)
   if (layout.size === 0) return rowMajorStrides(shape)
-  const from = layout.shape.map((n, i) => ({ n, stride: layout.strides[i]! })).filter((a) => a.n !== 1)
+  const from = layout.shape
+    .map((n, i) => ({ n, stride: layout.strides[i]! }))
+    .filter((a) => a.n !== 1)
   const strides = new Array<number>(shape.length)
   let i = from.length - 1
   let room = 1 // elements of the present run of mergeable axes that are still to be handed out
@@ -86,7 +88,11 @@ export function reshapeStrides(layout: Layout, shape: Shape): number[] | undefin
   return strides
 }
 
-function isContiguous(shape: Shape, strides: readonly number[], rowMajor: readonly number[]): boolean {
+function isContiguous(
+  shape: Shape,
+  strides: readonly number[],
+  rowMajor: readonly number[],
+): boolean {
   if (sizeOf(shape) === 0) return true
   for (let i = 0; i < shape.length; i++)
     if (shape[i] !== 1 && strides[i] !== rowMajor[i]) return false

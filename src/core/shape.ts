@@ -81,7 +81,9 @@ export function normalizeAxes(
     normalizeAxis(where, a, ndim),
   )
   if (new Set(list).size !== list.length)
-    throw new ShapeError(`${where}: an axis is repeated in ${formatShape(axes as Shape)}. Name each axis once`)
+    throw new ShapeError(
+      `${where}: an axis is repeated in ${formatShape(axes as Shape)}. Name each axis once`,
+    )
   return list.sort((x, y) => x - y)
 }
 

@@ -1,0 +1,63 @@
+/** @file What an op is: one description that inference, lowering and the gradient all read. */
+import type { Attributes, GradContext } from './types.ts'
+import type { DType, ScalarType } from '../core/dtype.ts'
+import type { Shape } from '../core/shape.ts'
+import type { KernelBuilder, Operand, Step } from '../codegen/kernel-builder.ts'
+import type { Tensor } from './tensor.ts'
+
+/** What an op does with its elements; shared code asks for the kind, never for a name. */
+export type OpKind =
+  | 'elementwise'
+  | 'reduce'
+  | 'row'
+  | 'movement'
+  | 'index'
+  | 'contract'
+  | 'window'
+  | 'random'
+  | 'update'
+
+/** An input as inference sees it. A plain number has a dtype only as a weak wish. */
+export interface InputSpec extends Operand {
+  readonly shape: Shape
+  readonly ndim: number
+  /** Set when the input is a plain number rather than a tensor. */
+  readonly scalar: ScalarType | undefined
+}
+
+export interface OutputSpec {
+  readonly shape: Shape
+  readonly dtype: DType
+}
+
+/** What `lower` works with: operand numbers are inputs first, then outputs, then temporaries. */
+export interface LowerContext<A extends Attributes> {
+  readonly attributes: A
+  readonly inputs: readonly InputSpec[]
+  readonly outputs: readonly Operand[]
+  /** Operand number of output i. */
+  out(i?: number): number
+  /** Adds a temporary and returns its operand number. */
+  temporary(shape: Shape, dtype: DType): number
+  /** A builder for one more kernel of the program. */
+  kernel(name?: string): KernelBuilder
+}
+
+export interface Op<A extends Attributes = Attributes> {
+  readonly name: string
+  readonly kind: OpKind
+  /** The operator it is exported as, or undefined when a composition stands for it. */
+  readonly onnx: string | undefined
+  /** Shapes and dtypes of the outputs; every complaint about the arguments is made here. */
+  infer(inputs: readonly InputSpec[], attributes: A): readonly OutputSpec[]
+  /** The kernels to run, in order. */
+  lower(context: LowerContext<A>): readonly Step[]
+  /** Gradients for the inputs, undefined where there is none; written with ordinary ops. */
+  vjp?(context: GradContext<A>): readonly (Tensor | undefined)[]
+  /** Which tensors the gradient reads, so that the tape keeps no others. Default: inputs and outputs. */
+  readonly saves?: 'inputs' | 'outputs' | 'none'
+  /** Keep sizes in the code (windows and the like gain from it) instead of the argument block. */
+  readonly specialize?: boolean
+  /** Turns a failed check into the error the caller sees. */
+  complain?(inputs: readonly Tensor[], attributes: A): Error
+}

@@ -1,0 +1,48 @@
+/** @file Every switch of the library: the debug ladder and a few others, each typed and documented. */
+
+export interface Config {
+  /** The debug ladder, 0 (silent) to 5; see the table in docs/debugging.md. Set by TANDEM_DEBUG. */
+  debug: number
+  /** Stops at the first operation that makes a NaN or an infinity out of finite numbers. Set by TANDEM_CHECK_NAN=1. */
+  checkNaN: boolean
+  /** The backend new tensors live on. Set by TANDEM_BACKEND. */
+  backend: string | undefined
+}
+
+const environment: Record<string, string | undefined> =
+  (globalThis as { process?: { env?: Record<string, string | undefined> } }).process?.env ?? {}
+
+/** The switches in force. Change them with `withConfig`, or for good with `configure`. */
+export const config: Config = {
+  debug: Number(environment['TANDEM_DEBUG'] ?? 0) || 0,
+  checkNaN: environment['TANDEM_CHECK_NAN'] === '1',
+  backend: environment['TANDEM_BACKEND'],
+}
+
+/** Changes switches for the rest of the process. */
+export function configure(changes: Partial<Config>): void {
+  Object.assign(config, changes)
+}
+
+/**
+ * Runs `body` with some switches changed, and changes them back afterwards.
+ *
+ * @example
+ * withConfig({ debug: 0 }, () => tensor([1, 2]).sum().itemSync()) // -> 3
+ */
+export function withConfig<T>(changes: Partial<Config>, body: () => T): T {
+  const before = { ...config }
+  Object.assign(config, changes)
+  try {
+    return body()
+  } finally {
+    Object.assign(config, before)
+  }
+}
+
+/** Prints a line when the debug ladder stands at `level` or above; the text is only made then. */
+export function debug(level: number, text: () => string): void {
+  if (config.debug < level) return
+  // eslint-disable-next-line no-console -- the one place that prints
+  console.error(`[tandem ${level}] ${text()}`)
+}
