@@ -36,11 +36,11 @@ export interface LowerContext<A extends Attributes> {
   readonly inputs: readonly InputSpec[]
   readonly outputs: readonly Operand[]
   /** Operand number of output i. */
-  out(i?: number): number
+  readonly out: (i?: number) => number
   /** Adds a temporary and returns its operand number. */
-  temporary(shape: Shape, dtype: DType): number
+  readonly temporary: (shape: Shape, dtype: DType) => number
   /** A builder for one more kernel of the program. */
-  kernel(name?: string): KernelBuilder
+  readonly kernel: (name?: string) => KernelBuilder
 }
 
 export interface Op<A extends Attributes = Attributes> {

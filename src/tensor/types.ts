@@ -22,7 +22,7 @@ export interface GradContext<A extends Attributes = Attributes> {
   readonly shapes: readonly Shape[]
   readonly dtypes: readonly DType[]
   /** Whether input i wants a gradient: rules skip work for those that do not. */
-  needs(i: number): boolean
+  readonly needs: (i: number) => boolean
 }
 
 /** Nested arrays of numbers, as tensors are made from and read into. */
