@@ -6,9 +6,6 @@ import type { Outcome } from './contract-pattern.ts'
 import { memoryOf, type Emitter } from './emitter.ts'
 import type { TargetTraits } from './target-traits.ts'
 
-/** Steps along the depth written out in one round of the inner loop. */
-const unroll = 4
-
 /** Row i of A at depth k is at[i] + k, in a buffer of its own. */
 export interface DirectRows {
   readonly buffer: number
@@ -65,9 +62,11 @@ export function multiply(
     b.set(panelB, b.add(atB, count * columns))
     if (panelA) b.set(panelA, b.add(atA!, count * rows))
   }
-  const whole = b.add(depth.begin, b.roundDown(b.sub(depth.end, depth.begin), unroll))
-  b.loop(depth.begin, whole, unroll, (k) => steps(k, unroll))
-  b.loop(whole, depth.end, 1, (k) => steps(k, 1))
+  const unroll = traits.tileUnroll
+  const whole = b.roundDown(b.sub(depth.end, depth.begin), unroll)
+  const stop = unroll === 1 ? depth.end : b.add(depth.begin, whole)
+  b.loop(depth.begin, stop, unroll, (k) => steps(k, unroll))
+  if (unroll > 1) b.loop(stop, depth.end, 1, (k) => steps(k, 1))
   return sums
 }
 

@@ -3,7 +3,7 @@ import { freeAxes, type Axis, type ExprBuilder, type Index } from '../ir/expr.ts
 import { visitAll, type Group } from '../ir/group.ts'
 import type { Kernel, MemoryType, Value } from '../ir/loops.ts'
 import { bindFlat, flatExtent, pack, type Panels, type Range } from './contract-pack.ts'
-import type { Contraction, Operand } from './contract-pattern.ts'
+import type { Contraction } from './contract-pattern.ts'
 import { multiply, TileOutput, type DirectRows, type Turn } from './contract-tile.ts'
 import { Emitter, memoryOf } from './emitter.ts'
 import { kernelBuffers } from './lower-nest.ts'

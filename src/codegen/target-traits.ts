@@ -9,6 +9,8 @@ export interface TargetTraits {
   /** Rows and vectors of the register tile of a matrix product. */
   readonly tileRows: number
   readonly tileVectors: number
+  /** Steps along the depth of a product that are written out in one round of its inner loop. */
+  readonly tileUnroll: number
   /** Cache sizes that blocking is made for, in bytes. */
   readonly l1Bytes: number
   readonly l2Bytes: number

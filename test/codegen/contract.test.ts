@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { ExprBuilder } from '../../src/ir/expr.ts'
 import type { Group } from '../../src/ir/group.ts'
-import { product } from './contractions.ts'
+import { convolution, product, type ConvShape } from './contractions.ts'
 import { runInterpreted, runWasm, type Run } from './run-group.ts'
 
 function agree(s: ExprBuilder, g: Group, run: Run, tolerance = 1e-5) {
@@ -39,5 +39,22 @@ describe('products', () => {
         const buffers = [m * k, k * n, n, m * n, m * n].map(random)
         agree(s, g, { buffers, sizes: [m, n, k] })
       }
+  })
+})
+
+const convolutions: [string, ConvShape][] = [
+  ['3 x 3', { images: 2, inputs: 3, outputs: 5, height: 9, width: 11, kernel: 3, padding: 1 }],
+  [
+    '3 x 3 by twos',
+    { images: 2, inputs: 3, outputs: 5, height: 9, width: 10, kernel: 3, padding: 1, stride: 2 },
+  ],
+  ['1 x 1', { images: 3, inputs: 6, outputs: 4, height: 5, width: 5, kernel: 1 }],
+  ['5 x 5 unpadded', { images: 1, inputs: 3, outputs: 7, height: 12, width: 20, kernel: 5 }],
+]
+describe.each(convolutions)('convolution %s', (_name, shape) => {
+  test.each(['forward', 'weight', 'input'] as const)('%s', (which) => {
+    const s = new ExprBuilder()
+    const { group, lengths } = convolution(s, shape, which)
+    agree(s, group, { buffers: lengths.map(random) })
   })
 })

@@ -1,6 +1,6 @@
 /** @file The groups of matrix products and convolutions that the tests of contractions lower. */
 import type { DType } from '../../src/core/dtype.ts'
-import { ExprBuilder, type Axis, type Expr, type Index, type Size } from '../../src/ir/expr.ts'
+import type { Axis, Expr, ExprBuilder, Index, Size } from '../../src/ir/expr.ts'
 import type { Group } from '../../src/ir/group.ts'
 
 /** offset + sum of axis * stride. */
@@ -25,7 +25,7 @@ export interface ProductOptions {
 /** out = epilogue(a x b); sizes travel in slots 0 (m), 1 (n), 2 (k) and 3 (batch), the batch strides in 4 to 6. */
 export function product(s: ExprBuilder, options: ProductOptions = {}): Group {
   const { dtype = 'float32', transposeA, transposeB } = options
-  const [M, N, K]: Size[] = [{ slot: 0 }, { slot: 1 }, { slot: 2 }]
+  const [M, N, K] = [{ slot: 0 }, { slot: 1 }, { slot: 2 }]
   const [m, n, k] = [s.axis(M), s.axis(N), s.axis(K)]
   const batch = options.batch ? [s.axis({ slot: 3 })] : []
   const batchTerm = (slot: number): [Axis, Size][] => batch.map((axis) => [axis, { slot }])
@@ -71,4 +71,102 @@ export interface ConvShape {
   kernel: number
   stride?: number
   padding?: number
+}
+
+/** The three contractions of a convolution, with constant sizes: out, the weight's and the input's gradient. */
+export function convolution(
+  s: ExprBuilder,
+  shape: ConvShape,
+  which: 'forward' | 'weight' | 'input',
+): { group: Group; lengths: number[]; flop: number } {
+  const { images, inputs, outputs, height, width, kernel, stride = 1, padding = 0 } = shape
+  const rows = Math.floor((height + 2 * padding - kernel) / stride) + 1
+  const columns = Math.floor((width + 2 * padding - kernel) / stride) + 1
+  const [n, ci, co] = [s.axis(images), s.axis(inputs), s.axis(outputs)]
+  const [kh, kw] = [s.axis(kernel), s.axis(kernel)]
+  const lengthX = images * inputs * height * width
+  const lengthW = outputs * inputs * kernel * kernel
+  const lengthY = images * outputs * rows * columns
+  const flop = 2 * lengthY * inputs * kernel * kernel
+  const w = s.load(
+    1,
+    'float32',
+    at(s, [co, inputs * kernel ** 2], [ci, kernel ** 2], [kh, kernel], [kw, 1]),
+  )
+  const group = (axes: Axis[], index: Index, value: Expr, bias: boolean): Group => ({
+    name: `conv_${which}`,
+    axes,
+    buffers: [
+      read('float32'),
+      read('float32'),
+      ...(bias ? [read('float32')] : []),
+      { dtype: 'float32', access: 'write' },
+    ],
+    stores: [{ buffer: bias ? 3 : 2, index, value }],
+    checks: [],
+    params: [],
+    sizeCount: 0,
+  })
+  const inside = (x: Expr, extent: number) => s.and(s.le(s.like(x, 0), x), s.lt(x, extent))
+  if (which === 'input') {
+    const [ih, iw] = [s.axis(height), s.axis(width)]
+    // y = (i + padding - k) / stride, where that is whole and inside.
+    const from = (i: Axis, k: Axis, extent: number): [Expr, Expr] => {
+      const up = s.sub(s.add(s.at(i), padding), s.at(k))
+      if (stride === 1) return [up, inside(up, extent)]
+      const y = s.div(up, stride)
+      return [y, s.and(s.eq(s.rem(up, stride), 0), inside(y, extent))]
+    }
+    const [y, yInside] = from(ih, kh, rows)
+    const [x, xInside] = from(iw, kw, columns)
+    const index: Index = {
+      offset: 0,
+      terms: [
+        { index: s.at(n), stride: outputs * rows * columns },
+        { index: s.at(co), stride: rows * columns },
+        { index: y, stride: columns },
+        { index: x, stride: 1 },
+      ],
+    }
+    const g = s.load(0, 'float32', index, s.and(yInside, xInside))
+    const sum = s.reduce('add', [co, kh, kw], s.mul(g, w))
+    const out = at(s, [n, inputs * height * width], [ci, height * width], [ih, width], [iw, 1])
+    return {
+      group: group([n, ci, ih, iw], out, sum, false),
+      lengths: [lengthY, lengthW, lengthX],
+      flop,
+    }
+  }
+  const [oh, ow] = [s.axis(rows), s.axis(columns)]
+  const ih = s.sub(s.add(s.mul(s.at(oh), stride), s.at(kh)), padding)
+  const iw = s.sub(s.add(s.mul(s.at(ow), stride), s.at(kw)), padding)
+  const index: Index = {
+    offset: 0,
+    terms: [
+      { index: s.at(n), stride: inputs * height * width },
+      { index: s.at(ci), stride: height * width },
+      { index: ih, stride: width },
+      { index: iw, stride: 1 },
+    ],
+  }
+  const guard = padding > 0 ? s.and(inside(ih, height), inside(iw, width)) : undefined
+  const x = s.load(0, 'float32', index, guard)
+  const out = at(s, [n, outputs * rows * columns], [co, rows * columns], [oh, columns], [ow, 1])
+  if (which === 'forward') {
+    const bias = s.load(2, 'float32', at(s, [co, 1]))
+    const value = s.max(s.add(s.reduce('add', [ci, kh, kw], s.mul(x, w)), bias), 0)
+    return {
+      group: group([n, co, oh, ow], out, value, true),
+      lengths: [lengthX, lengthW, outputs, lengthY],
+      flop,
+    }
+  }
+  const g = s.load(1, 'float32', out)
+  const sum = s.reduce('add', [n, oh, ow], s.mul(g, x))
+  const weight = at(s, [co, inputs * kernel ** 2], [ci, kernel ** 2], [kh, kernel], [kw, 1])
+  return {
+    group: group([co, ci, kh, kw], weight, sum, false),
+    lengths: [lengthX, lengthY, lengthW],
+    flop,
+  }
 }

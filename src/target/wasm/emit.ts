@@ -5,7 +5,14 @@ import type { Combine } from '../../ir/expr.ts'
 import type { Kernel, Place, Statement, Value, Variable } from '../../ir/loops.ts'
 import type { ScalarOp } from '../../ir/scalar-op.ts'
 import { assert } from '../../util/errors.ts'
-import { bytesOf, loadScalar, loadVector, storeScalar, storeVector } from './memory-access.ts'
+import {
+  bytesOf,
+  loadScalar,
+  loadSplat,
+  loadVector,
+  storeScalar,
+  storeVector,
+} from './memory-access.ts'
 import {
   bitcastSpelling,
   convertSpelling,
@@ -14,6 +21,7 @@ import {
   vectorSpelling,
   type LaneType,
 } from './spelling.ts'
+import { Uses } from './uses.ts'
 
 /** The argument block: addresses and sizes as i32, then the scalars as f64, 8-byte aligned. */
 export interface ArgumentLayout {
@@ -53,8 +61,11 @@ class KernelEmitter {
   readonly #spare: number
   readonly #transposes = new Map<readonly Value[], readonly number[]>()
 
+  readonly #uses: Uses
+
   constructor(kernel: Kernel, f: FunctionAssembler) {
     this.#kernel = kernel
+    this.#uses = new Uses(kernel.body)
     this.#f = f
     this.#wide = hasWideVectors(kernel.body)
     this.#spare = f.local('v128')
@@ -73,8 +84,25 @@ class KernelEmitter {
 
   #block(statements: readonly Statement[]): void {
     this.#addresses.push(new Map())
-    for (const s of statements) this.#statement(s)
+    statements.forEach((s, i) => {
+      // A load that only feeds the splat after it is one instruction with it.
+      const splat = this.#isSplatted(s, statements[i + 1])
+      if (!splat) this.#statement(s)
+    })
     this.#addresses.pop()
+  }
+
+  #isSplatted(s: Statement, next: Statement | undefined): boolean {
+    if (s.kind !== 'let' || next?.kind !== 'let') return false
+    const { value } = s
+    const { def } = next.value
+    return (
+      def.kind === 'splat' &&
+      def.arg === value &&
+      value.def.kind === 'load' &&
+      loadSplat[value.def.place.memory] !== undefined &&
+      this.#uses.usesOf(value) === 1
+    )
   }
 
   #statement(s: Statement): void {
@@ -118,13 +146,17 @@ class KernelEmitter {
   #let(value: Value): void {
     if (value.def.kind === 'const') return
     const locals: number[] = []
-    for (let r = 0; r < this.#registers(value); r++) {
+    // Every register of a splat is the same.
+    const count = value.def.kind === 'splat' ? 1 : this.#registers(value)
+    for (let r = 0; r < count; r++) {
       this.#define(value, r)
       const local = this.#f.local(value.lanes > 1 ? 'v128' : scalarLocal[value.type])
       this.#f.localSet(local)
       locals.push(local)
     }
+    while (locals.length < this.#registers(value)) locals.push(locals[0]!)
     this.#locals.set(value, locals)
+    for (const place of this.#uses.addressesFrom(value)) this.#addressOf(place, value)
   }
 
   /** Puts a value (register r of it) on the stack. */
@@ -152,6 +184,12 @@ class KernelEmitter {
       case 'op':
         return lane ? this.#vectorOp(value, lane, r) : this.#scalarOp(value)
       case 'splat': {
+        const from = def.arg.def
+        if (from.kind === 'load' && !this.#locals.has(def.arg)) {
+          this.#address(from.place)
+          const splat = loadSplat[from.place.memory]!
+          return void f.memory(splat, from.place.offset * bytesOf[from.place.memory])
+        }
         this.#push(def.arg)
         if (value.type === 'bool') this.#maskFromBool(lane!)
         else f.op(`${lane!}.splat`)
@@ -206,6 +244,11 @@ class KernelEmitter {
     if (def.op === 'bitcast') {
       this.#push(a)
       return void f.op(bitcastSpelling[`${a.type}>${value.type}`]!)
+    }
+    if (isPlainDivision(def)) {
+      this.#push(a)
+      this.#push(b)
+      return void f.op(`${type as 'i32' | 'i64'}.${def.op === 'div' ? 'div_s' : 'rem_s'}`)
     }
     const whole = integerSequences[def.op]
     assert(whole !== undefined, `no scalar spelling of ${def.op} for ${type}`)
@@ -282,21 +325,51 @@ class KernelEmitter {
 
   // -- memory
 
+  /** Pushes the address of a place, its constant offset left out. */
   #address(place: Place): void {
     const f = this.#f
     const base = this.#bases[place.buffer]!
-    if (place.index.def.kind === 'const' && place.index.def.value === 0)
-      return void f.localGet(base)
-    const shift = Math.log2(bytesOf[place.memory])
-    const key = `${place.buffer}:${place.index.id}:${shift}`
-    for (const known of this.#addresses) {
-      const local = known.get(key)
+    const { def } = place.index
+    if (def.kind === 'const' && def.value === 0) return void f.localGet(base)
+    const known = this.#knownAddress(place, place.index)
+    if (known !== undefined) return void f.localGet(known)
+    f.localGet(this.#addressOf(place, place.index))
+  }
+
+  #knownAddress(place: Place, index: Value): number | undefined {
+    const key = addressKey(place, index)
+    for (const block of this.#addresses) {
+      const local = block.get(key)
+      if (local !== undefined) return local
+    }
+    return undefined
+  }
+
+  // base + bytes * index, in a local. Of a sum, the part known outside the loop has its address already.
+  #addressOf(place: Place, index: Value): number {
+    const f = this.#f
+    const [outer, inner] = this.#uses.sumOf(index)
+    const start = outer && this.#knownAddress(place, outer)
+    if (inner !== undefined && start !== undefined) f.localGet(start)
+    else f.localGet(this.#bases[place.buffer]!)
+    this.#pushBytes(start !== undefined && inner ? inner : index, bytesOf[place.memory])
+    const local = f.local('i32')
+    f.op('i32.add').localSet(local)
+    this.#addresses[this.#addresses.length - 1]!.set(addressKey(place, index), local)
+    return local
+  }
+
+  #pushBytes(index: Value, bytes: number): void {
+    const f = this.#f
+    if (bytes === 1) return this.#push(index)
+    const key = `${index.id}*${bytes}`
+    for (const block of this.#addresses) {
+      const local = block.get(key)
       if (local !== undefined) return void f.localGet(local)
     }
     const local = f.local('i32')
-    this.#push(place.index)
-    if (shift > 0) f.i32Const(shift).op('i32.shl')
-    f.localGet(base).op('i32.add').localTee(local)
+    this.#push(index)
+    f.i32Const(Math.log2(bytes)).op('i32.shl').localTee(local)
     this.#addresses[this.#addresses.length - 1]!.set(key, local)
   }
 
@@ -423,6 +496,16 @@ class KernelEmitter {
     return value.lanes === 1 ? 1 : value.lanes / laneCount[this.#laneType(value.type)]
   }
 }
+
+// A divisor that is a constant other than 0 and -1 needs no guard.
+function isPlainDivision(def: Value['def'] & { kind: 'op' }): boolean {
+  if (def.op !== 'div' && def.op !== 'rem') return false
+  const divisor = def.args[1]!.def
+  return divisor.kind === 'const' && Number(divisor.value) !== 0 && Number(divisor.value) !== -1
+}
+
+const addressKey = (place: Place, index: Value) =>
+  `${place.buffer}:${index.id}:${bytesOf[place.memory]}`
 
 const scalarLocal = { f32: 'f32', f64: 'f64', i32: 'i32', i64: 'i64', bool: 'i32' } as const
 const laneTypes = { f32: 'f32x4', f64: 'f64x2', i32: 'i32x4', i64: 'i64x2' } as const

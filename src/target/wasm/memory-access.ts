@@ -23,6 +23,17 @@ export const loadScalar: Record<MemoryType, (f: FunctionAssembler, offset: numbe
   u16: (f, o) => f.memory('i32.load16_u', o),
 }
 
+/** Loads one element into every lane of a register, where that is one instruction. */
+export const loadSplat = {
+  f32: 'v128.load32_splat',
+  f64: 'v128.load64_splat',
+  i32: 'v128.load32_splat',
+  i64: 'v128.load64_splat',
+  i8: undefined,
+  u8: undefined,
+  u16: undefined,
+} as const satisfies Record<MemoryType, unknown>
+
 /** Stores one element; address and value are on the stack. */
 export const storeScalar: Record<MemoryType, (f: FunctionAssembler, offset: number) => void> = {
   f32: (f, o) => f.memory('f32.store', o),

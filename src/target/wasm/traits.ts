@@ -7,9 +7,12 @@ import { shiftSpelling, vectorSequences, vectorSpelling } from './spelling.ts'
 export function wasmTraits(options: { relaxedSimd: boolean }): TargetTraits {
   return {
     vectorBytes: 16,
-    // 16 registers, one of them the engine's own: rows x vectors accumulators, a row of B, one splat, one product.
-    tileRows: options.relaxedSimd ? 6 : 5,
+    // 16 registers, one of them the engine's own. V8 makes all loads of a basic block before the arithmetic,
+    // so that 8 sums, 2 vectors of B, 4 factors of A and a product are live at once; written out by us,
+    // several steps would spill, while V8's own unrolling keeps one basic block per step.
+    tileRows: 4,
     tileVectors: 2,
+    tileUnroll: 1,
     l1Bytes: 32 * 1024,
     l2Bytes: 512 * 1024,
     tail: 'scalar',
