@@ -141,6 +141,7 @@ function abstractSizes(s: ExprBuilder, group: Group, sizes: number[]): Group {
   const result = mapGroup(s, group, {
     axes: (list) => list.map(axisOf),
     at: axisOf,
+    size: (value) => (typeof value === 'number' && value > smallExtent ? slot(value) : value),
     index: (index) => ({
       offset: index.offset === 0 ? 0 : slot(index.offset),
       terms: index.terms.map((t) => ({
@@ -157,6 +158,7 @@ function abstractSizes(s: ExprBuilder, group: Group, sizes: number[]): Group {
 interface Changes {
   axes(list: AxisList): AxisList
   at?(axis: Axis): Axis
+  size?(size: Size): Size
   /** Sees the index after the expressions inside it were rebuilt. */
   index(index: Index): Index
 }
@@ -186,10 +188,14 @@ function mapGroup(s: ExprBuilder, group: Group, changes: Changes): Group {
         return s.apply(e.op, e.args.map(visit), e.type)
       case 'load':
         return s.load(e.buffer, e.dtype, indexOf(e.index), e.guard && visit(e.guard), e.otherwise)
-      case 'reduce':
-        return s.reduce(e.combine, changes.axes(e.axes), visit(e.value))
+      case 'reduce': {
+        const axes = changes.axes(e.axes)
+        return axes.length === 0 ? visit(e.value) : s.reduce(e.combine, axes, visit(e.value))
+      }
       case 'scan':
         return s.scan(e.combine, at(e.axis), visit(e.value))
+      case 'size':
+        return s.size(changes.size?.(e.size) ?? e.size)
       default:
         return e
     }

@@ -33,7 +33,11 @@ export function runBackward(root: Tensor, options: BackwardOptions): void {
 export function gradientsOf(
   outputs: readonly Tensor[],
   inputs: readonly Tensor[],
-  options: BackwardOptions & { readonly gradients?: readonly (Tensor | undefined)[] },
+  options: BackwardOptions & {
+    readonly gradients?: readonly (Tensor | undefined)[]
+    /** Entries up to this sequence number are left alone: gradients stop at them. */
+    readonly since?: number
+  },
 ): (Tensor | undefined)[] {
   const wanted = new Map<Tensor | GradNode, Map<number, number>>()
   inputs.forEach((x, i) => {
@@ -55,6 +59,7 @@ export function gradientsOf(
     options,
     (leaf, g) => take(leaf, 0, g),
     (node, index, g) => take(node, index, g),
+    options.since,
   )
   return found
 }
@@ -68,6 +73,7 @@ function propagate(
   options: BackwardOptions,
   onLeaf: (leaf: Tensor, g: Tensor) => void,
   onNode?: (node: GradNode, index: number, g: Tensor) => void,
+  since = 0,
 ): void {
   const createGraph = options.createGraph ?? false
   const retain = options.retainGraph ?? createGraph
@@ -91,6 +97,7 @@ function propagate(
       if (watched) gs[i] = applyHooks(watched, gs[i]!, createGraph)
       onNode?.(node, i, gs[i]!)
     }
+    if (node.sequence <= since) return
     const context = node.context(gs)
     const grads = ruleOf(node)(
       gs[0] === undefined ? { ...context, g: zeroGradient(context, gs) } : context,
@@ -114,7 +121,7 @@ function propagate(
     for (const node of inOrder(roots)) {
       const gs = pending.get(node)
       if (gs === undefined) {
-        if (!retain) node.release()
+        if (!retain && node.sequence > since) node.release()
         continue
       }
       pending.delete(node)

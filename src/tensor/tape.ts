@@ -9,6 +9,9 @@ import type { Attributes, GradContext } from './types.ts'
 let nextSequence = 1
 let recording = true
 
+/** Sequence number of the latest entry: entries made from now on have higher ones. */
+export const lastSequence = (): number => nextSequence - 1
+
 /** Whether operations on tensors that require gradients are recorded. */
 export const isRecording = (): boolean => recording
 
