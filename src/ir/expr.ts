@@ -35,7 +35,7 @@ export interface ParamExpr extends Node {
   readonly kind: 'param'
   readonly slot: number
 }
-/** A size of the argument block as an i32 value. */
+/** A size as an i32 value; like extents, it moves into the argument block when a group is made canonical. */
 export interface SizeExpr extends Node {
   readonly kind: 'size'
   readonly size: Size
@@ -110,8 +110,7 @@ export class ExprBuilder {
     return this.#intern(`p${type}${slot}`, { kind: 'param', type, slot })
   }
   size(size: Size): Expr {
-    if (typeof size === 'number') return this.const('i32', size)
-    return this.#intern(`s${size.slot}`, { kind: 'size', type: 'i32', size })
+    return this.#intern(`s${sizeKey(size)}`, { kind: 'size', type: 'i32', size })
   }
   at(axis: Axis): AxisExpr {
     return this.#intern(`a${axis.id}`, { kind: 'axis', type: 'i32', axis })
