@@ -1,7 +1,7 @@
 /** @file Numerical checks of gradients. */
 import { formatShape } from '../core/shape.ts'
 import { gradients } from '../tensor/grad.ts'
-import { noGrad } from '../tensor/tape.ts'
+import { enableGrad, noGrad } from '../tensor/tape.ts'
 import type { Tensor } from '../tensor/tensor.ts'
 import { checkOptions, DTypeError, GradError } from '../util/errors.ts'
 import { fromTypedArray } from './create.ts'
@@ -43,20 +43,22 @@ export function gradcheck(
   if (secondOrder) {
     const projection = like(noGrad(() => f(...inputs)))
     const slopes = inputs.map(like)
-    const slope = (...xs: Tensor[]): Tensor => {
-      const gs = gradients(
-        [
-          f(...xs)
-            .mul(projection)
-            .sum(),
-        ],
-        xs,
-        { createGraph: true },
-      )
-      const parts = gs.map((g, i) => (g === undefined ? undefined : g.mul(slopes[i]!).sum()))
-      const present = parts.filter((p) => p !== undefined)
-      return present.reduce((a, b) => a.add(b))
-    }
+    const slope = (...given: Tensor[]): Tensor =>
+      enableGrad(() => {
+        const xs = given.map((x) => (x.requiresGrad ? x : x.detach().requireGrad()))
+        const gs = gradients(
+          [
+            f(...xs)
+              .mul(projection)
+              .sum(),
+          ],
+          xs,
+          { createGraph: true },
+        )
+        return gs
+          .flatMap((g, i) => (g === undefined ? [] : [g.mul(slopes[i]!).sum()]))
+          .reduce((a, b) => a.add(b))
+      })
     compare('gradcheck (second order)', slope, inputs, { epsilon, tolerance, like })
   }
   return true

@@ -49,9 +49,11 @@ export function gradientsOf(
   const take = (source: Tensor | GradNode, index: number, g: Tensor) => {
     const i = wanted.get(source)?.get(index)
     if (i === undefined) return
-    hold(g.storage)
-    g.storage.internal = false
-    found[i] = found[i] === undefined ? g : engine().add(found[i], g)
+    const before = found[i]
+    const total = before === undefined ? g : engine().add(before, g)
+    found[i] = total
+    hold(total.storage)
+    if (before !== undefined) letGo(before)
   }
   propagate(
     outputs,
@@ -61,6 +63,8 @@ export function gradientsOf(
     (node, index, g) => take(node, index, g),
     options.since,
   )
+  // From here on they are the caller's.
+  for (const g of found) if (g !== undefined) g.storage.internal = false
   return found
 }
 
