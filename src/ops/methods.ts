@@ -10,10 +10,10 @@ for (const [name, op] of Object.entries(ops)) {
   if (typeof op !== 'function') continue
   const f = op as (first: Tensor, ...rest: unknown[]) => unknown
   Object.defineProperty(Tensor.prototype, name, {
-    value(this: Tensor, a?: unknown, b?: unknown, ...rest: unknown[]) {
-      // Spelled out so that the common one- and two-argument calls make no array.
-      if (b === undefined && rest.length === 0) return a === undefined ? f(this) : f(this, a)
-      return f(this, a, b, ...rest)
+    // By argument count, so that the common calls make no array.
+    value(this: Tensor, ...rest: unknown[]) {
+      if (rest.length === 0) return f(this)
+      return rest.length === 1 ? f(this, rest[0]) : f(this, ...rest)
     },
     writable: true,
     configurable: true,

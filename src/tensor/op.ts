@@ -3,6 +3,7 @@ import type { Attributes, GradContext } from './types.ts'
 import type { DType, ScalarType } from '../core/dtype.ts'
 import type { Shape } from '../core/shape.ts'
 import type { KernelBuilder, Operand, Step } from '../codegen/kernel-builder.ts'
+import type { PlanCache } from './plan.ts'
 import type { Tensor } from './tensor.ts'
 
 /** What an op does with its elements; shared code asks for the kind, never for a name. */
@@ -58,6 +59,8 @@ export interface Op<A extends Attributes = Attributes> {
   readonly saves?: 'inputs' | 'outputs' | 'none'
   /** Keep sizes in the code (windows and the like gain from it) instead of the argument block. */
   readonly specialize?: boolean
+  /** Filled by dispatch: what it has compiled for this op so far. */
+  plans?: PlanCache[]
   /** Turns a failed check into the error the caller sees. */
   complain?(inputs: readonly Tensor[], attributes: A): Error
 }

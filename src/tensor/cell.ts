@@ -1,0 +1,138 @@
+/** @file Cells: the tensors whose value is replaced over time. All that training changes lives in one. */
+import type { Block } from '../backend/backend.ts'
+import { bytesFor } from '../backend/backend.ts'
+import { dtypes } from '../core/dtype.ts'
+import { formatShape, sameShape } from '../core/shape.ts'
+import { DTypeError, ShapeError, ValueError } from '../util/errors.ts'
+import { dispatchAll } from './dispatch.ts'
+import type { Op } from './op.ts'
+import { noGrad } from './tape.ts'
+import { Tensor } from './tensor.ts'
+import type { Attributes } from './types.ts'
+
+type Mutable<T> = { -readonly [K in keyof T]: T[K] }
+
+/**
+ * A tensor that can be given another value of the same shape and dtype. Reading it gives the present
+ * value; what was computed from an earlier one, the tape included, keeps that one.
+ *
+ * Note [Cells]: a cell owns one tensor handle of its block (in `shares`) and holds the block (in
+ * `pending`), so that neither `tidy` nor a gradient scope frees it. Its value is always contiguous, at
+ * offset 0, and fills its block. Replacing the value swaps blocks: whoever still reads the old one does
+ * so undisturbed. Only `updateCells` writes in place, when nobody else can be reading.
+ */
+export abstract class Cell extends Tensor {
+  constructor(value: Tensor) {
+    const own = ownable(value)
+    super(own.storage, own.layout, 0, own.dtype, own.backend)
+    if (own !== value) own.storage.shares--
+    keep(this)
+  }
+
+  /**
+   * Replaces the value by that of `value`, without copying where it is possible. Throws a ShapeError
+   * or DTypeError unless shape and dtype are the same. Returns the cell.
+   */
+  assign(value: Tensor): this {
+    const what = this.constructor.name
+    if (!(value instanceof Tensor))
+      throw new ValueError(`assign: expected a tensor, received ${typeof value}`)
+    if (!sameShape(value.shape, this.shape))
+      throw new ShapeError(
+        `assign: a value of shape ${formatShape(value.shape)} for a ${what} of shape ${formatShape(this.shape)}. Expected the same shape; reshape it`,
+      )
+    if (value.dtype !== this.dtype)
+      throw new DTypeError(
+        `assign: a ${value.dtype} value for a ${this.dtype} ${what}. Cast it: value.cast('${this.dtype}')`,
+      )
+    return this.become(value.to(this.device))
+  }
+
+  /** As `assign`, taking dtype and device of the value too: for `Module.to` and `Module.cast`. */
+  become(value: Tensor): this {
+    const own = ownable(value)
+    if (own.storage === this.storage) return this
+    if (own === value) own.storage.shares++
+    take(this, own)
+    return this
+  }
+}
+
+/**
+ * Runs an op of kind 'update' whose outputs are the new values of its first inputs, the `cells`. Memory
+ * that nobody else reads is overwritten in place; other cells get fresh memory. Numbers among `rest`
+ * are no part of the kernel, so a changed learning rate compiles nothing.
+ */
+export function updateCells<A extends Attributes>(
+  op: Op<A>,
+  cells: readonly Cell[],
+  rest: readonly (Tensor | number)[],
+  attributes?: A,
+  key?: string,
+): void {
+  const reuse = cells.map(({ storage }, i) =>
+    storage.shares === 1 && storage.saves === 0 ? i : undefined,
+  )
+  const outputs = noGrad(() => dispatchAll(op, [...cells, ...rest], attributes, key, reuse))
+  for (let i = 0; i < cells.length; i++) {
+    // The handle that dispatch made goes: its share is given back, or handed to the cell.
+    if (reuse[i] !== undefined) outputs[i]!.storage.shares--
+    else take(cells[i]!, outputs[i]!)
+  }
+}
+
+/**
+ * A learned value: a leaf that requires a gradient unless `requiresGrad` is false. Assigned to a field
+ * of a `Module` it belongs to its parameters.
+ *
+ * @example
+ * const p = new nn.Parameter(tensor([1, 2]))
+ * p // -> tensor([1, 2], float32, wasm, requiresGrad)
+ * p.assign(tensor([3, 4])) // -> tensor([3, 4], float32, wasm, requiresGrad)
+ * p.assign(tensor([3, 4, 5]))
+ * // ShapeError: assign: a value of shape [3] for a Parameter of shape [2]. Expected the same shape; reshape it
+ */
+export class Parameter extends Cell {
+  constructor(value: Tensor, { requiresGrad = true }: { readonly requiresGrad?: boolean } = {}) {
+    super(value)
+    if (requiresGrad) this.requireGrad()
+  }
+}
+
+/**
+ * A value that is kept with the model but not learned, such as the running mean of a norm.
+ *
+ * @example
+ * new nn.Buffer(tensor([0, 0])).assign(tensor([1, 2])) // -> tensor([1, 2], float32, wasm)
+ */
+export class Buffer extends Cell {}
+
+// The tensor itself, without history, if a cell can own its block, else a copy.
+function ownable(value: Tensor): Tensor {
+  const { layout, offset, storage, dtype, size } = value
+  const fills = storage.bytes === bytesFor(dtypes[dtype].bytes, size)
+  return layout.contiguous && offset === 0 && fills ? value : noGrad(() => value.clone())
+}
+
+function take(cell: Cell, value: Tensor): void {
+  const { backend } = cell
+  release(cell.storage, backend)
+  const changed = cell as Mutable<Tensor>
+  changed.storage = value.storage
+  changed.layout = value.layout
+  changed.dtype = value.dtype
+  changed.backend = value.backend
+  keep(cell)
+}
+
+function keep({ storage, backend }: Cell): void {
+  storage.pending++
+  backend.pin(storage)
+}
+
+function release(block: Block, backend: Tensor['backend']): void {
+  block.shares--
+  block.pending--
+  if (block.pending === 0) backend.unpin(block)
+  if (block.shares === 0 && block.saves === 0 && block.pending === 0) backend.free(block)
+}
