@@ -85,8 +85,11 @@ function withoutLibraryFrames(stack: string): string {
   const first = lines.findIndex((line) => /^\s+at /.test(line))
   if (first < 0) return stack
   const isOurs = (line: string) => line.includes(libraryRoot) || line.includes(libraryPath)
+  // Between our frames stand native ones (Array.map); those after our last are the user's.
+  const isNative = (line: string) => line.includes('<anonymous>')
   let user = first
-  while (user < lines.length && isOurs(lines[user]!)) user++
+  for (let i = first; i < lines.length && (isOurs(lines[i]!) || isNative(lines[i]!)); i++)
+    if (isOurs(lines[i]!)) user = i + 1
   // In a bundle every frame is "ours": then the whole stack is the best there is.
   if (user === lines.length) return stack
   return [...lines.slice(0, first), ...lines.slice(user)].join('\n')
