@@ -183,7 +183,13 @@ const scalarLayout = layoutOf([])
 function specOf(x: Tensor | number): InputSpec {
   if (typeof x === 'number') {
     const isInt = Number.isInteger(x)
-    return { shape: [], ndim: -1, layout: scalarLayout, dtype: isInt ? 'int32' : 'float32', scalar }
+    return {
+      shape: [],
+      ndim: -1,
+      layout: scalarLayout,
+      dtype: isInt ? 'int32' : 'float32',
+      scalar: 'f64',
+    }
   }
   const { shape } = x.layout
   return { shape, ndim: shape.length, layout: x.layout, dtype: x.dtype, scalar: undefined }
