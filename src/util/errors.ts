@@ -8,6 +8,7 @@ export class TandemError extends Error {
   constructor(message: string, options?: ErrorOptions) {
     super(message, options)
     this.name = new.target.name
+    captureDeepStack(this)
     if (this.stack !== undefined) this.stack = withoutLibraryFrames(this.stack)
   }
 }
@@ -74,6 +75,16 @@ function editDistance(a: string, b: string): number {
     row = next
   }
   return row[b.length]!
+}
+
+/** Ten frames, the usual limit of V8, may all be ours. */
+function captureDeepStack(error: Error): void {
+  const v8 = Error as { stackTraceLimit?: number; captureStackTrace?: (error: Error) => void }
+  if (v8.captureStackTrace === undefined) return
+  const { stackTraceLimit } = v8
+  v8.stackTraceLimit = 50
+  v8.captureStackTrace(error)
+  if (stackTraceLimit !== undefined) v8.stackTraceLimit = stackTraceLimit
 }
 
 // The folder that holds the library's modules; frames below it are ours.
