@@ -62,6 +62,8 @@ export interface Backend {
   free(block: Block): void
   /** Marks memory that lives long (parameters), so that it is never moved out of the way. */
   pin(block: Block): void
+  /** Takes `pin` back: the memory no longer belongs to a parameter. */
+  unpin(block: Block): void
   write(block: Block, bytes: Uint8Array): void
   /** A copy of `length` bytes from byte `from` on. */
   read(block: Block, from: number, length: number): Uint8Array<ArrayBuffer>

@@ -26,6 +26,9 @@ export class ReferenceBackend implements Backend {
   pin(): void {
     // Nothing moves here.
   }
+  unpin(): void {
+    // Nothing moves here.
+  }
   write(block: Block, bytes: Uint8Array): void {
     new Uint8Array((block as HostBlock).buffer).set(bytes)
   }

@@ -31,6 +31,9 @@ export class WasmBackend implements Backend {
   pin(block: Block): void {
     this.#memory.pin(block as WasmBlock)
   }
+  unpin(block: Block): void {
+    this.#memory.unpin(block as WasmBlock)
+  }
   write(block: Block, bytes: Uint8Array): void {
     this.#memory.clock++
     const address = this.#memory.touch(block as WasmBlock)

@@ -67,6 +67,13 @@ export class WasmMemory {
     block.pinned = true
   }
 
+  unpin(block: WasmBlock): void {
+    if (!block.pinned) return
+    block.pinned = false
+    // It may have been swept from the list, or still stand in it: a second entry does no harm there.
+    if (block.address !== 0) this.#movable.push(block)
+  }
+
   /** The address of a block for this launch, bringing it back first if it was evicted. */
   touch(block: WasmBlock): number {
     block.used = this.clock
