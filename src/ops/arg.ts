@@ -6,7 +6,7 @@ import type { Op } from '../tensor/op.ts'
 import type { Tensor } from '../tensor/tensor.ts'
 import { checkOptions, ShapeError } from '../util/errors.ts'
 import { checkTensor, defineOp } from './define.ts'
-import { interleave, reducedShape } from './reduce.ts'
+import { interleave, reducedShape } from './reduction.ts'
 
 export interface ArgOptions {
   /** The axis to search along; default all elements, counted in row-major order. */

@@ -1,5 +1,4 @@
 /** @file Spread and length: variance, standard deviation and vector norms. */
-import { isFloat, type DType } from '../core/dtype.ts'
 import { sizeOf, type Shape } from '../core/shape.ts'
 import type { Expr } from '../ir/expr.ts'
 import type { Tensor } from '../tensor/tensor.ts'
@@ -8,15 +7,14 @@ import { checkOptions, ValueError } from '../util/errors.ts'
 import { checkTensor } from './define.ts'
 import {
   dispatchReduction,
+  floatDType,
   reduction,
   reductionOp,
   withAxes,
   type ReduceAttributes,
   type ReduceOptions,
   type Row,
-} from './reduce.ts'
-
-const floatDType = (dtype: DType): DType => (isFloat(dtype) ? dtype : 'float32')
+} from './reduction.ts'
 
 export interface VarianceOptions extends ReduceOptions {
   /** The sum of squares is divided by count - correction: 1 (default) for a sample, 0 for all there is. */

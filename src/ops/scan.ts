@@ -5,7 +5,7 @@ import { dispatch } from '../tensor/dispatch.ts'
 import type { Tensor } from '../tensor/tensor.ts'
 import { checkOptions, ValueError } from '../util/errors.ts'
 import { checkTensor, defineOp } from './define.ts'
-import { sumDType } from './reduce.ts'
+import { sumDType } from './reduction.ts'
 
 export interface ScanOptions {
   /** The axis to run along. */

@@ -1,6 +1,6 @@
 /** @file Normalised exponentials along an axis, their logarithms, and the logarithm of their sum. */
 import type { KernelBuilder } from '../codegen/kernel-builder.ts'
-import { dtypes, isFloat, type DType } from '../core/dtype.ts'
+import { dtypes } from '../core/dtype.ts'
 import { normalizeAxis } from '../core/shape.ts'
 import type { Axis, Expr } from '../ir/expr.ts'
 import { dispatch } from '../tensor/dispatch.ts'
@@ -9,7 +9,7 @@ import type { Tensor } from '../tensor/tensor.ts'
 import type { GradContext } from '../tensor/types.ts'
 import { checkOptions } from '../util/errors.ts'
 import { checkTensor, defineOp } from './define.ts'
-import { reduction, withAxes } from './reduce.ts'
+import { floatDType, reduction, withAxes } from './reduction.ts'
 
 export interface SoftmaxOptions {
   /** The axis along which the result sums to 1; default -1. */
@@ -38,7 +38,7 @@ function rowOp(spec: {
     name: spec.name,
     kind: 'row',
     onnx: spec.onnx,
-    infer: ([x]) => [{ shape: x!.shape, dtype: isFloat(x!.dtype) ? x!.dtype : 'float32' }],
+    infer: ([x]) => [{ shape: x!.shape, dtype: floatDType(x!.dtype) }],
     lower({ attributes: { axis }, inputs, outputs, kernel, out }) {
       const k = kernel()
       const axes = k.axes(outputs[0]!.layout.shape)
@@ -175,7 +175,7 @@ export function logSoftmax(x: Tensor, options: SoftmaxOptions = {}): Tensor {
 export const logSumExp = reduction({
   name: 'logSumExp',
   onnx: 'ReduceLogSumExp',
-  dtype: (dtype: DType) => (isFloat(dtype) ? dtype : 'float32'),
+  dtype: floatDType,
   value({ s, reduce }) {
     const top = reduce('max')
     // Infinite rows are their own answer: exp(-Infinity - 0) and exp(Infinity - 0) give it.
