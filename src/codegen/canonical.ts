@@ -1,6 +1,7 @@
 /** @file Brings a group into the form kernels are cached by: axes merged, sizes moved into the argument block. */
 import {
   childrenOf,
+  mapIndex,
   type Axis,
   type Expr,
   type ExprBuilder,
@@ -8,6 +9,7 @@ import {
   type Size,
 } from '../ir/expr.ts'
 import { rootsOf, visitAll, type Group } from '../ir/group.ts'
+import { simplify } from './simplify.ts'
 
 /** A group whose sizes are slots, the values for them, and a key that equal kernels share. */
 export interface CanonicalGroup {
@@ -21,10 +23,24 @@ export interface CanonicalGroup {
  * extents and strides by slots of the argument block, so that another batch size is the same kernel.
  */
 export function canonicalize(s: ExprBuilder, group: Group, specialize: boolean): CanonicalGroup {
-  const merged = mergeAxes(s, group)
+  const merged = mergeAxes(s, simplifyGroup(s, group))
   const sizes: number[] = []
   const abstract = specialize ? merged : abstractSizes(s, merged, sizes)
   return { group: abstract, sizes, key: keyOf(abstract) }
+}
+
+function simplifyGroup(s: ExprBuilder, group: Group): Group {
+  const memo = new Map<Expr, Expr>()
+  const simple = (e: Expr) => simplify(s, e, memo)
+  return {
+    ...group,
+    stores: group.stores.map((store) => ({
+      ...store,
+      index: mapIndex(store.index, simple),
+      value: simple(store.value),
+    })),
+    checks: group.checks.map(simple),
+  }
 }
 
 /** Extents up to this stay in the code: small loops gain from being known. */

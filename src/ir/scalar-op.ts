@@ -98,7 +98,7 @@ export const scalarOps = {
     arity: 2,
     result: 'same',
     types: integer,
-    evaluate: (_t, a: N, b: N) => (Number(b) === 0 ? b : a % b),
+    evaluate: (t, a: N, b: N) => (Number(b) === 0 ? b : wrapI32(t, a % b)),
   }),
   /** NaN if either is NaN; -0 is less than +0. */
   min: row({
