@@ -1,0 +1,22 @@
+/** @file Ops against what PyTorch computes for the same inputs: values, dtypes, shapes and gradients. */
+import { describe, expect, test } from 'vitest'
+import { readFixture } from './fixture.ts'
+import { caseName, functionOf, orSkip, runCase, type Case } from './run-case.ts'
+
+const families = ['elementwise', 'specials', 'reduce', 'matmul']
+
+describe.each(families)('%s', (family) => {
+  const cases = readFixture<Case[]>(family)
+  for (const [i, recorded] of cases.entries()) {
+    const name = caseName(recorded)
+    const isMissing = functionOf(recorded) === undefined
+    test.skipIf(isMissing)(isMissing ? `${name} (no such op yet)` : name, (context) => {
+      orSkip(context, () => expect(runCase(recorded)).toEqual([]))
+    })
+    // The interpreter is slow and shares everything but the code generator.
+    if (i % 8 === 0)
+      test.skipIf(isMissing)(`${name} (reference)`, (context) => {
+        orSkip(context, () => expect(runCase(recorded, 'reference')).toEqual([]))
+      })
+  }
+})
