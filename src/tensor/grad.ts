@@ -23,8 +23,8 @@ type LossFunction<Args extends unknown[]> = (...args: Args) => Tensor
 /**
  * The gradient of a function: a function of the same arguments that returns the derivative of its
  * one-element result with respect to the first argument (or those named by `options.argument`, then
- * as an array). Composes: the gradient of a gradient is the second derivative. Throws a GradError when
- * the result has several elements or does not depend on the argument.
+ * as an array). Composes: the gradient of a gradient is the second derivative. Where the result does not
+ * depend on the argument the gradient is zero. Throws a GradError when the result has several elements.
  *
  * @example
  * const f = (x: Tensor) => x.mul(x).mul(x).sum()
@@ -89,11 +89,10 @@ export function valueAndGrad<Args extends unknown[]>(
       throw new ValueError(
         'grad: the function did not return a tensor. Return the loss itself, not its number',
       )
-    if (!value.requiresGrad)
-      throw new GradError(
-        'grad: the result does not depend on the argument. Check for detach() or noGrad in the function',
-      )
-    const gradients = gradientsOf([value], inputs, { createGraph, since })
+    // A result that does not depend on the argument has slope zero, as the third derivative of x^2 has.
+    const gradients = value.requiresGrad
+      ? gradientsOf([value], inputs, { createGraph, since })
+      : inputs.map(() => undefined)
     const filled = gradients.map((g, k) => g ?? engine().zerosLike(given[k]!))
     return [
       createGraph ? value : value.detach(),
