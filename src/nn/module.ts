@@ -2,8 +2,7 @@
 import type { DType } from '../core/dtype.ts'
 import { isFloat } from '../core/dtype.ts'
 import type { Shape } from '../core/shape.ts'
-import { Buffer, Cell, Parameter } from '../tensor/cell.ts'
-import { letGo } from '../tensor/backward.ts'
+import { Buffer, Cell, dropGrad, Parameter } from '../tensor/cell.ts'
 import { noGrad } from '../tensor/tape.ts'
 import type { Tensor } from '../tensor/tensor.ts'
 import { DTypeError, ValueError } from '../util/errors.ts'
@@ -312,14 +311,6 @@ export abstract class Module {
   summary(...inputs: readonly (Shape | Tensor)[]): string {
     return summarize(this, inputs)
   }
-}
-
-/** Forgets the gradient of a tensor, and frees it unless user code has seen it. */
-export function dropGrad(t: Tensor): void {
-  const grad = t.gradSlot
-  if (grad === undefined) return
-  t.gradSlot = undefined
-  letGo(grad)
 }
 
 function containsItself(module: Module, inside: readonly Module[]): ValueError {

@@ -4,6 +4,7 @@ import { bytesFor } from '../backend/backend.ts'
 import { dtypes } from '../core/dtype.ts'
 import { formatShape, sameShape } from '../core/shape.ts'
 import { DTypeError, ShapeError, ValueError } from '../util/errors.ts'
+import { letGo } from './backward.ts'
 import { dispatchAll } from './dispatch.ts'
 import type { Op } from './op.ts'
 import { noGrad } from './tape.ts'
@@ -106,6 +107,14 @@ export class Parameter extends Cell {
  * new nn.Buffer(tensor([0, 0])).assign(tensor([1, 2])) // -> tensor([1, 2], float32, wasm)
  */
 export class Buffer extends Cell {}
+
+/** Forgets the gradient of a tensor, and frees it unless user code has seen it. */
+export function dropGrad(t: Tensor): void {
+  const grad = t.gradSlot
+  if (grad === undefined) return
+  t.gradSlot = undefined
+  letGo(grad)
+}
 
 // The tensor itself, without history, if a cell can own its block, else a copy.
 function ownable(value: Tensor): Tensor {

@@ -1,0 +1,15 @@
+/** @file tandem/optim: optimizers and schedules. ADD AN OPTIMIZER HERE: one file, one line. */
+import '../backend/registry.ts'
+import '../ops/methods.ts'
+
+export {
+  Optimizer,
+  type Hyperparameters,
+  type OptimizerState,
+  type ParameterGroup,
+  type ParametersOrGroups,
+} from './optimizer.ts'
+export { SGD, type SGDOptions } from './sgd.ts'
+export { Adam, AdamW, type AdamOptions } from './adam.ts'
+export { RMSprop, type RMSpropOptions } from './rmsprop.ts'
+export { Adagrad, type AdagradOptions } from './adagrad.ts'
