@@ -1,8 +1,10 @@
 /** @file The file system behind the MNIST loader, for Node, Deno and Bun; browsers never load it. */
-import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { readFile } from 'node:fs/promises'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { FormatError } from '../util/errors.ts'
+
+export { writeAtomically } from '../io/files.node.ts'
 
 /**
  * Where downloads are kept unless the caller says otherwise: the folder `mnist` in `$TANDEM_CACHE`,
@@ -40,24 +42,4 @@ export async function readFirst(
     }
   }
   return undefined
-}
-
-/**
- * Writes a file so that no reader, in this process or another, ever sees half of it: under a
- * temporary name in the same folder, renamed when complete. The folder is made when missing.
- *
- * @throws the file system's own error; the temporary file is then gone.
- * @example no-run
- * await writeAtomically('data', 'labels', Uint8Array.of(1, 2, 3))
- */
-export async function writeAtomically(folder: string, name: string, bytes: Uint8Array) {
-  await mkdir(folder, { recursive: true })
-  const temporary = join(folder, `.${name}.${crypto.randomUUID()}.part`)
-  try {
-    await writeFile(temporary, bytes)
-    await rename(temporary, join(folder, name))
-  } catch (error) {
-    await rm(temporary, { force: true })
-    throw error
-  }
 }

@@ -160,8 +160,14 @@ async function fromMirrors(
   let where = 'just downloaded'
   if (files !== undefined && cache !== undefined) {
     try {
-      await files.writeAtomically(cache, cachedName(labels, labelFile.received), labelFile.received)
-      await files.writeAtomically(cache, cachedName(images, imageFile.received), imageFile.received)
+      await files.writeAtomically(
+        `${cache}/${cachedName(labels, labelFile.received)}`,
+        labelFile.received,
+      )
+      await files.writeAtomically(
+        `${cache}/${cachedName(images, imageFile.received)}`,
+        imageFile.received,
+      )
     } catch (error) {
       where += `, not cached (${(error as Error).message})`
     }

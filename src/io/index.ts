@@ -1,0 +1,19 @@
+/** @file tandem/io: tensors and models in files, as data only. */
+export {
+  fromSafetensors,
+  load,
+  loadTensors,
+  save,
+  toSafetensors,
+  type FromSafetensorsOptions,
+  type LoadedTensors,
+  type SafetensorsOptions,
+} from './safetensors.ts'
+export {
+  describeModel,
+  modelDifferences,
+  parseDescription,
+  type ModelDescription,
+  type ModuleDescription,
+} from './model-description.ts'
+export { loadModel, saveModel } from './model-files.ts'
