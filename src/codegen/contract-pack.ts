@@ -1,10 +1,9 @@
 /** @file Packs an operand of a contraction into panels: the order in which the register tile reads it. */
-import { freeAxes, type Axis, type ExprBuilder } from '../ir/expr.ts'
+import type { Axis } from '../ir/expr.ts'
 import type { MemoryType, Value } from '../ir/loops.ts'
+import { bindFlat, type Range, type Way } from './contract-access.ts'
 import type { Operand } from './contract-pattern.ts'
 import type { Emitter } from './emitter.ts'
-import type { TargetTraits } from './target-traits.ts'
-import { chooseLanes, contiguousAlong } from './vectorize.ts'
 
 /** Where panels go: `width` lines side by side, for each step along the depth. */
 export interface Panels {
@@ -15,49 +14,24 @@ export interface Panels {
   readonly width: number
 }
 
-/** A range of flat positions. */
-export interface Range {
-  readonly begin: Value
-  readonly end: Value
-}
-
-/** Binds axes to the coordinates of a flat position; lanes run along the last axis. */
-export function bindFlat(b: Emitter, axes: readonly Axis[], flat: Value, lanes = 1): void {
-  let rest = flat
-  for (let i = axes.length - 1; i > 0; i--) {
-    const extent = b.size(axes[i]!.extent)
-    const quotient = b.op('div', [rest, extent])
-    b.bind(axes[i]!, b.sub(rest, b.mul(quotient, extent)), i === axes.length - 1 ? lanes : 1)
-    rest = quotient
-  }
-  if (axes.length > 0) b.bind(axes[0]!, rest, axes.length === 1 ? lanes : 1)
-}
-
-/** How many positions some axes have together. */
-export function flatExtent(b: Emitter, axes: readonly Axis[]): Value {
-  return axes.reduce((n, axis) => b.mul(n, b.size(axis.extent)), b.int(1))
-}
-
 /** Copies lines [own.begin, own.end) of an operand, for a range of depths, into panels. */
-export function pack(
+export function packPanels(
   b: Emitter,
-  s: ExprBuilder,
   operand: Operand,
+  way: Way | undefined,
   own: Range,
   depth: Range,
   panels: Panels,
-  traits: TargetTraits,
 ): void {
   const { width } = panels
-  const write = waysToPack(s, operand, traits)
   const size = b.sub(depth.end, depth.begin)
   b.loop(own.begin, own.end, width, (line) => {
     const target = b.add(b.mul(b.sub(line, own.begin), size), panels.at)
     const to: Target = { b, operand, own, depth, panels, line, target }
-    if (write.kind === 'points') return packPoints(to)
-    if (write.kind === 'depth') return packTransposed(to, write.lanes)
+    if (way?.along === 'depth' && !way.bounds) return packTransposed(to, way)
+    if (!way?.isSimple) return packPoints(to)
     const isFull = b.op('le', [b.add(line, width), own.end])
-    b.when(isFull, () => packLines(to, write.lanes))
+    b.when(isFull, () => packLines(to, way))
     b.when(b.op('not', [isFull]), () => packPoints(to))
   })
 }
@@ -73,41 +47,29 @@ interface Target {
   readonly target: Value
 }
 
-/** Vectors across the lines, vectors along the depth that are transposed, or single elements. */
-function waysToPack(
-  s: ExprBuilder,
-  { value, own, summed }: Operand,
-  traits: TargetTraits,
-): { readonly kind: 'lines' | 'depth'; readonly lanes: number } | { readonly kind: 'points' } {
-  const free = freeAxes(value)
-  const native = traits.vectorBytes / (value.type === 'f64' ? 8 : 4)
-  const runs = (axes: readonly Axis[]) =>
-    axes.length === 1 &&
-    free.has(axes[0]!) &&
-    contiguousAlong([value], axes[0]!) &&
-    chooseLanes(s, [value], [], axes[0]!, traits) > 1
-  if (runs(own)) return { kind: 'lines', lanes: native }
-  if (runs(summed)) return { kind: 'depth', lanes: native }
-  return { kind: 'points' }
-}
-
 // Lines lie side by side in the operand too: whole vectors are copied, and what is left of the width one by one.
-function packLines(to: Target, lanes: number): void {
-  const { b, operand, depth, panels, line, target } = to
-  const { width, buffer, memory } = panels
-  const whole = width - (width % lanes)
-  const pieces = whole > 0 ? [{ at: 0, lanes: whole }] : []
-  for (let at = whole; at < width; at++) pieces.push({ at, lanes: 1 })
-  eachDepth(to, (k) => {
-    bindFlat(b, operand.summed, k)
-    const index = b.add(target, b.mul(b.sub(k, depth.begin), width))
+function packLines(to: Target, { lanes }: Way): void {
+  const { b, operand, panels, line } = to
+  const pieces = piecesOf(panels.width, lanes)
+  eachDepth(to, (index) => {
     for (const piece of pieces)
       b.scope(() => {
         bindFlat(b, operand.own, b.add(line, piece.at), piece.lanes)
         const value = b.splat(b.expr(operand.value), piece.lanes)
-        b.store(b.place(buffer, memory, index, piece.at), value)
+        b.store(b.place(panels.buffer, panels.memory, index, piece.at), value)
       })
   })
+}
+
+// Whole vectors of a panel's width, then single lines.
+function piecesOf(width: number, lanes: number): { readonly at: number; readonly lanes: number }[] {
+  const pieces = []
+  for (let at = 0; at < width;) {
+    const count = at + lanes <= width ? lanes : 1
+    pieces.push({ at, lanes: count })
+    at += count
+  }
+  return pieces
 }
 
 // Lines past the end repeat the last one: what becomes of them is never stored.
@@ -116,12 +78,10 @@ function lineAt({ b, own, line }: Target, i: number): Value {
 }
 
 function packPoints(to: Target): void {
-  const { b, operand, depth, panels, target } = to
+  const { b, operand, panels } = to
   const { width, buffer, memory } = panels
   const lines = Array.from({ length: width }, (_, i) => lineAt(to, i))
-  eachDepth(to, (k) => {
-    bindFlat(b, operand.summed, k)
-    const index = b.add(target, b.mul(b.sub(k, depth.begin), width))
+  eachDepth(to, (index) => {
     lines.forEach((at, i) =>
       b.scope(() => {
         bindFlat(b, operand.own, at)
@@ -132,37 +92,62 @@ function packPoints(to: Target): void {
 }
 
 // Lines are contiguous along the depth: square blocks are read as rows and written as columns.
-function packTransposed(to: Target, lanes: number): void {
+function packTransposed(to: Target, { lanes }: Way): void {
   const { b, operand, depth, panels, target } = to
   const { width, buffer, memory } = panels
   const lines = Array.from({ length: width }, (_, i) => lineAt(to, i))
-  const whole = width - (width % lanes)
-  const size = b.sub(depth.end, depth.begin)
-  const stop = b.add(depth.begin, b.roundDown(size, lanes))
-  const [axis] = operand.summed as [Axis]
   const valueAt = (line: Value, k: Value, count: number) =>
     b.scope(() => {
       bindFlat(b, operand.own, line)
-      b.bind(axis, k, count)
+      bindFlat(b, operand.summed, k, count)
       return b.splat(b.expr(operand.value), count)
     })
-  b.loop(depth.begin, stop, lanes, (k) => {
-    const index = b.add(target, b.mul(b.sub(k, depth.begin), width))
-    for (let at = 0; at < whole; at += lanes) {
-      const rows = lines.slice(at, at + lanes).map((line) => valueAt(line, k, lanes))
-      for (let i = 0; i < lanes; i++)
-        b.store(b.place(buffer, memory, index, at + i * width), b.transposed(rows, i))
+  const store = (index: Value, offset: number, value: Value) =>
+    b.store(b.place(buffer, memory, index, offset), value)
+  const indexAt = (k: Value) => b.add(target, b.mul(b.sub(k, depth.begin), width))
+  const points = (begin: Value, end: Value) =>
+    b.loop(begin, end, 1, (k) => {
+      const index = indexAt(k)
+      lines.forEach((line, i) => store(index, i, valueAt(line, k, 1)))
+    })
+  const block = (k: Value) => {
+    const index = indexAt(k)
+    for (const { at, lanes: count } of piecesOf(width, lanes)) {
+      if (count > 1) {
+        const rows = lines.slice(at, at + lanes).map((line) => valueAt(line, k, lanes))
+        rows.forEach((_, i) => store(index, at + i * width, b.transposed(rows, i)))
+      } else
+        for (let i = 0; i < lanes; i++)
+          store(index, at + i * width, valueAt(lines[at]!, b.add(k, i), 1))
     }
-    for (let at = whole; at < width; at++)
-      for (let i = 0; i < lanes; i++)
-        b.store(b.place(buffer, memory, index, at + i * width), valueAt(lines[at]!, b.add(k, i), 1))
+  }
+  const stop = b.add(depth.begin, b.roundDown(b.sub(depth.end, depth.begin), lanes))
+  b.loop(depth.begin, stop, lanes, (k) => {
+    const isRun = staysInRun(b, operand.summed, k, lanes)
+    if (isRun === undefined) return block(k)
+    b.when(isRun, () => block(k))
+    b.when(b.op('not', [isRun]), () => points(k, b.add(k, lanes)))
   })
-  b.loop(stop, depth.end, 1, (k) => {
-    const index = b.add(target, b.mul(b.sub(k, depth.begin), width))
-    lines.forEach((line, i) => b.store(b.place(buffer, memory, index, i), valueAt(line, k, 1)))
-  })
+  points(stop, depth.end)
 }
 
-function eachDepth({ b, depth }: Target, body: (k: Value) => void): void {
-  b.loop(depth.begin, depth.end, 1, body)
+// Whether the last axis goes on for so many lanes; undefined where it always does, from depths that are multiples of them.
+function staysInRun(
+  b: Emitter,
+  axes: readonly Axis[],
+  flat: Value,
+  lanes: number,
+): Value | undefined {
+  const { extent } = axes[axes.length - 1]!
+  if (axes.length === 1 || (typeof extent === 'number' && extent % lanes === 0)) return undefined
+  const size = b.size(extent)
+  return b.op('le', [b.add(b.op('rem', [flat, size]), lanes), size])
+}
+
+function eachDepth(to: Target, body: (index: Value) => void): void {
+  const { b, operand, depth, panels, target } = to
+  b.loop(depth.begin, depth.end, 1, (k) => {
+    bindFlat(b, operand.summed, k)
+    body(b.add(target, b.mul(b.sub(k, depth.begin), panels.width)))
+  })
 }

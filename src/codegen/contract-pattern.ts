@@ -10,6 +10,7 @@ import {
   type ReduceExpr,
 } from '../ir/expr.ts'
 import { rootsOf, visitAll, type Group, type Store } from '../ir/group.ts'
+import { spread } from './affine.ts'
 import { mergeAxes, strideOf } from './merge-axes.ts'
 
 /** One factor: a value at each point of its own axes ("rows" of A, columns of B) and of the summed ones. */
@@ -45,6 +46,8 @@ export interface Contraction {
   readonly a: Operand
   readonly b: Operand
   readonly out: Outcome
+  /** The same product seen from the other side: out(transposed) = b x a. */
+  readonly swapped: () => Contraction
 }
 
 const dtypeOfCompute = { f32: 'float32', f64: 'float64' } as const
@@ -69,24 +72,46 @@ export function matchContraction(s: ExprBuilder, group: Group): Contraction | un
   if (onlyX.length === 0 || onlyY.length === 0) return undefined
   // Vectors run along the columns, so they are the side that lies contiguous in the output.
   const isUnit = (axis: Axis) => strideOf(store.index, axis) === 1
-  const swap = onlyX.some(isUnit)
-  const [rows, given] = swap ? [onlyY, onlyX] : [onlyX, onlyY]
-  const columns = given.toSorted((p, q) => Number(isUnit(p)) - Number(isUnit(q)))
-  const depth = reduce.axes
-  const operand = (value: Expr, own: readonly Axis[]): Operand => {
-    const first = mergeAxes(s, { axes: own, values: [value], indices: [] })
+  const [p, q] = [
+    { value: x, own: onlyX },
+    { value: y, own: onlyY },
+  ]
+  const [a, b] = onlyX.some(isUnit) ? [q, p] : [p, q]
+  const { dtype } = group.buffers[store.buffer]!
+  return arrange(s, { store, dtype, type: reduce.type, batch, depth: reduce.axes }, a, b)
+}
+
+interface Frame extends Pick<Contraction, 'type' | 'batch' | 'depth'> {
+  readonly store: Store
+  readonly dtype: DType
+}
+
+interface Side {
+  readonly value: Expr
+  readonly own: readonly Axis[]
+}
+
+/** The contraction with its sides in these roles: `a` gives the rows, `b` the columns. */
+function arrange(s: ExprBuilder, frame: Frame, a: Side, b: Side): Contraction {
+  const { store, dtype, type, batch, depth } = frame
+  const isUnit = (axis: Axis) => strideOf(store.index, axis) === 1
+  const columns = b.own.toSorted((p, q) => Number(isUnit(p)) - Number(isUnit(q)))
+  const operand = (side: Side): Operand => {
+    const own = side === b ? columns : side.own
+    const first = mergeAxes(s, { axes: own, values: [spreadLoads(s, side.value)], indices: [] })
     const second = mergeAxes(s, { axes: depth, values: first.values, indices: [] })
     return { value: second.values[0]!, own: first.axes, summed: second.axes }
   }
   return {
-    type: reduce.type,
+    type,
     batch,
-    rows,
+    rows: a.own,
     columns,
     depth,
-    a: operand(swap ? y : x, rows),
-    b: operand(swap ? x : y, columns),
-    out: outcome(s, store, group.buffers[store.buffer]!.dtype, reduce.type, rows, columns),
+    a: operand(a),
+    b: operand(b),
+    out: outcome(s, store, dtype, type, a.own, columns),
+    swapped: () => arrange(s, frame, b, a),
   }
 }
 
@@ -120,6 +145,14 @@ function outcome(
     rows: byRow.axes,
     columns: byColumn.axes,
   }
+}
+
+function spreadLoads(s: ExprBuilder, value: Expr): Expr {
+  return rewrite(s, value, (e) =>
+    e.kind === 'load'
+      ? s.load(e.buffer, e.dtype, spread(e.index), e.guard, e.otherwise)
+      : undefined,
+  )
 }
 
 function onlyReduction(group: Group): ReduceExpr | undefined {

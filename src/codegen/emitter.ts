@@ -23,6 +23,7 @@ interface Binding {
 
 /** One loop (or the function itself) under construction. */
 interface Level {
+  readonly kind: 'loop' | 'if' | 'scope'
   readonly statements: Statement[]
   readonly bound: Map<Axis, Binding>
   readonly values: Map<string, Value>
@@ -57,7 +58,7 @@ export const memoryOf: Record<DType, MemoryType> = {
  * motion comes from where things are written, not from a pass. Equal values at one level are one.
  */
 export class Emitter {
-  readonly #levels: Level[] = [newLevel()]
+  readonly #levels: Level[] = [newLevel('loop')]
   readonly #loops: OpenLoop[] = []
   #nextId = 0
   #nextVariable = 0
@@ -97,7 +98,7 @@ export class Emitter {
   openLoop(begin: Value, end: Value, step: number, parallel = false): Value {
     const index: Value = { id: this.#nextId++, type: 'i32', lanes: 1, def: { kind: 'index' } }
     this.#loops.push({ index, begin, end, step, parallel })
-    this.#levels.push(newLevel())
+    this.#levels.push(newLevel('loop'))
     this.#levelOf.set(index, this.depth)
     return index
   }
@@ -124,7 +125,7 @@ export class Emitter {
   /** Statements that run only where the condition holds. Loads made inside stay inside. */
   when(condition: Value, body: () => void): void {
     const floor = this.#loadFloor
-    this.#levels.push(newLevel())
+    this.#levels.push(newLevel('if'))
     this.#loadFloor = this.depth
     body()
     this.#loadFloor = floor
@@ -134,7 +135,7 @@ export class Emitter {
 
   /** Axes bound inside stand there only: how one body is written several times, for several positions. */
   scope<T>(body: () => T): T {
-    this.#levels.push(newLevel())
+    this.#levels.push(newLevel('scope'))
     const result = body()
     const { statements } = this.#levels.pop()!
     for (const statement of statements) {
@@ -164,6 +165,11 @@ export class Emitter {
     this.#levels[this.depth]!.bound.set(axis, { position, lanes })
   }
 
+  /** Where an axis stands, lane 0 of it. */
+  positionOf(axis: Axis): Value {
+    return this.#binding(axis)[0].position
+  }
+
   lanesOf(axis: Axis): number {
     return this.#binding(axis)[0].lanes
   }
@@ -171,7 +177,10 @@ export class Emitter {
   /** The innermost level at which any of these axes is bound; 0 when none is. */
   levelOfAxes(axes: Iterable<Axis>): number {
     let level = 0
-    for (const axis of axes) level = Math.max(level, this.#binding(axis)[1])
+    for (const axis of axes) {
+      const [{ position }, bound] = this.#binding(axis)
+      level = Math.max(level, bound, this.levelOf(position))
+    }
     return level
   }
 
@@ -276,14 +285,16 @@ export class Emitter {
 
   /** The value of an expression at the present positions of its axes. */
   expr(e: Expr): Value {
-    for (let level = this.depth; level >= 0; level--) {
+    // Not outside the binding of an axis, though the value may exist there: axes are bound anew.
+    let outermost = 0
+    for (const axis of freeAxes(e, this.#freeAxes))
+      outermost = Math.max(outermost, this.#binding(axis)[1])
+    for (let level = this.depth; level >= outermost; level--) {
       const known = this.#levels[level]!.exprs.get(e)
       if (known) return known
     }
     const value = this.#buildExpr(e)
-    // Not outside the binding of an axis, though the value may exist there: the axis may be bound anew.
-    const level = Math.max(this.levelOf(value), this.levelOfAxes(freeAxes(e, this.#freeAxes)))
-    this.#levels[level]!.exprs.set(e, value)
+    this.#levels[Math.max(this.levelOf(value), outermost)]!.exprs.set(e, value)
     return value
   }
 
@@ -425,7 +436,7 @@ export class Emitter {
   #binding(axis: Axis): [Binding, number] {
     for (let level = this.depth; level >= 0; level--) {
       const found = this.#levels[level]!.bound.get(axis)
-      if (found) return [found, Math.max(level, this.levelOf(found.position))]
+      if (found) return [found, level]
     }
     return assert(false, `axis ${axis.id} is not bound`) as never
   }
@@ -458,9 +469,17 @@ export class Emitter {
   ): Value {
     let level = floor
     for (const x of inputs) level = Math.max(level, this.levelOf(x))
+    // A value of the loop around a condition is made under it: others may not need it.
+    let place = level
+    for (let inner = level; inner <= this.depth; inner++) {
+      const { kind, values } = this.#levels[inner]!
+      if (inner > level && kind === 'loop') break
+      const known = values.get(key)
+      if (known) return known
+      if (kind === 'if') place = inner
+    }
+    level = place
     const { values, statements } = this.#levels[level]!
-    const known = values.get(key)
-    if (known) return known
     const value: Value = { id: this.#nextId++, type, lanes, def }
     values.set(key, value)
     this.#levelOf.set(value, level)
@@ -516,6 +535,6 @@ function inputsOf(place: Place, mask: Value | undefined): Value[] {
   return mask ? [place.index, mask] : [place.index]
 }
 
-function newLevel(): Level {
-  return { statements: [], bound: new Map(), values: new Map(), exprs: new Map() }
+function newLevel(kind: Level['kind']): Level {
+  return { kind, statements: [], bound: new Map(), values: new Map(), exprs: new Map() }
 }

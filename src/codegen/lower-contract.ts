@@ -1,28 +1,18 @@
 /** @file Lowers a contraction to blocks of packed panels around a register tile. */
-import { freeAxes, type Axis, type ExprBuilder, type Index } from '../ir/expr.ts'
+import { freeAxes, type Axis, type ExprBuilder } from '../ir/expr.ts'
 import { visitAll, type Group } from '../ir/group.ts'
-import type { Kernel, MemoryType, Value } from '../ir/loops.ts'
-import { bindFlat, flatExtent, pack, type Panels, type Range } from './contract-pack.ts'
-import type { Contraction } from './contract-pattern.ts'
-import { multiply, TileOutput, type DirectRows, type Turn } from './contract-tile.ts'
+import type { Kernel, Value } from '../ir/loops.ts'
+import { assert } from '../util/errors.ts'
+import { flatExtent, wayToRead, type Range } from './contract-access.ts'
+import { chooseBlocks, depthUnit, extentOf, type Blocks } from './contract-blocks.ts'
+import type { Contraction, Operand } from './contract-pattern.ts'
+import { TileOutput, type Turn } from './contract-output.ts'
+import { keepingOfA, keepingOfB, Scratch, SourceA, SourceB } from './contract-source.ts'
+import { multiply } from './contract-tile.ts'
 import { Emitter, memoryOf } from './emitter.ts'
 import { kernelBuffers } from './lower-nest.ts'
 import type { TargetTraits } from './target-traits.ts'
 import { chooseLanes, decompose } from './vectorize.ts'
-
-/** Extents of the blocks, in elements, all known when the kernel is built: they bound the scratch space. */
-interface Blocks {
-  /** The register tile. */
-  readonly tileRows: number
-  readonly tileColumns: number
-  /** A panel of B of this depth stays in the first-level cache. */
-  readonly depth: number
-  /** A block of A of this many rows stays in the second-level cache. */
-  readonly rows: number
-  readonly columns: number
-  /** Rows of one task; a task is what a thread does on its own. */
-  readonly taskRows: number
-}
 
 /**
  * Note [Blocking]: the loops are those of Goto and van de Geijn's "Anatomy of high-performance matrix
@@ -35,55 +25,54 @@ export function lowerContract(
   c: Contraction,
   traits: TargetTraits,
 ): Kernel {
-  return new ContractLowering(s, group, c, traits).run()
+  return new ContractLowering(s, group, favourable(s, c, traits), traits).run()
+}
+
+// A guarded operand that is contiguous along a long depth is best read as rows, even if that leaves the
+// output to be written across: the weight's gradient of a convolution.
+function favourable(s: ExprBuilder, c: Contraction, traits: TargetTraits): Contraction {
+  const isGuarded = (operand: Operand) => {
+    const way = wayToRead(s, operand, traits)
+    return way?.along === 'depth' && way.bounds !== undefined
+  }
+  const isDeep = extentOf(c.depth) >= 4 * extentOf(c.rows)
+  return isDeep && isGuarded(c.b) && !isGuarded(c.a) ? c.swapped() : c
 }
 
 class ContractLowering {
-  readonly #s: ExprBuilder
   readonly #group: Group
   readonly #c: Contraction
   readonly #traits: TargetTraits
   readonly #b: Emitter
   readonly #blocks: Blocks
-  readonly #memory: MemoryType
-  readonly #scratch: number
-  readonly #direct: DirectRows | undefined
-  readonly #panelsA: Panels
-  readonly #panelsB: Panels
-  /** Whether the output can hold partial sums; if not, scratch space does. */
-  readonly #keepsInOutput: boolean
-  readonly #partialAt: number
-  readonly #scratchLength: number
+  readonly #scratch: Scratch
+  /** Where the sums of an edge tile lie while they are finished one by one. */
+  readonly #edgeAt: number
+  readonly #sourceA: SourceA
+  readonly #sourceB: SourceB
+  /** Where partial sums of a task are kept; undefined: in the output. */
+  readonly #partialsAt: number | undefined
   readonly #isVector: boolean
 
   constructor(s: ExprBuilder, group: Group, c: Contraction, traits: TargetTraits) {
-    this.#s = s
     this.#group = group
     this.#c = c
     this.#traits = traits
-    this.#b = new Emitter({
+    const b = (this.#b = new Emitter({
       decompose: (e, lanes) => (e.kind === 'op' ? decompose(s, e, lanes, traits) : e),
-      reduce: () => {
-        throw new Error('internal: the sum of a contraction is defined by its tile')
-      },
-    })
-    this.#memory = c.type
-    this.#keepsInOutput = keepsPartialSums(c)
-    this.#blocks = chooseBlocks(c, traits, this.#keepsInOutput)
-    this.#direct = directRows(c)
+      reduce: () => assert(false, 'the sum of a contraction is defined by its tile') as never,
+    }))
     this.#isVector = hasVectorOutcome(s, c, traits)
-    this.#scratch = kernelBuffers(group).length
-    const { tileRows, tileColumns, depth, rows, columns, taskRows } = this.#blocks
-    const panels = (at: number, width: number): Panels => ({
-      buffer: this.#scratch,
-      memory: this.#memory,
-      at,
-      width,
-    })
-    this.#panelsA = panels(tileRows * tileColumns, tileRows)
-    this.#panelsB = panels(this.#panelsA.at + (this.#direct ? 0 : depth * rows), tileColumns)
-    this.#partialAt = this.#panelsB.at + depth * columns
-    this.#scratchLength = this.#partialAt + (this.#keepsInOutput ? 0 : taskRows * columns)
+    const keepingA = keepingOfA(s, c.a, c.type, traits)
+    const keepingB = keepingOfB(s, c.b, traits)
+    const keepsPartials = !this.#isVector || !canHoldPartials(c)
+    const isSheet = keepingB.kind === 'sheet'
+    const blocks = (this.#blocks = chooseBlocks(c, traits, { isSheet, keepsPartials }))
+    const scratch = (this.#scratch = new Scratch(kernelBuffers(group).length, c.type))
+    this.#edgeAt = scratch.take(blocks.tileRows * blocks.tileColumns)
+    this.#sourceA = new SourceA(b, c.a, keepingA, blocks, scratch)
+    this.#sourceB = new SourceB(b, c.b, keepingB, blocks, scratch)
+    this.#partialsAt = keepsPartials ? scratch.take(blocks.taskRows * blocks.columns) : undefined
   }
 
   run(): Kernel {
@@ -97,13 +86,13 @@ class ContractLowering {
         ),
       ),
     )
-    const bytes = this.#memory === 'f64' ? 8 : 4
+    const { memory, length } = this.#scratch
     return {
       name: this.#group.name,
-      buffers: [...kernelBuffers(this.#group), { memory: this.#memory, written: true }],
+      buffers: [...kernelBuffers(this.#group), { memory, written: true }],
       sizeCount: this.#group.sizeCount,
       params: this.#group.params,
-      scratchBytes: bytes * this.#scratchLength,
+      scratchBytes: length * (memory === 'f64' ? 8 : 4),
       body: b.finish(),
     }
   }
@@ -160,86 +149,69 @@ class ContractLowering {
       const turn: Turn = {
         isFirst: b.op('eq', [i, b.int(0)]),
         isLast: b.op('eq', [i, b.sub(count, 1)]),
-        partial: this.#partialPlace(rows, columns),
       }
       this.#depthBlock(rows, columns, { begin, end: b.min(b.add(begin, size), depth) }, turn)
     })
   }
 
-  #partialPlace(rows: Range, columns: Range): Turn['partial'] {
-    if (this.#keepsInOutput) return undefined
+  #output(rows: Range, columns: Range): TileOutput {
     const b = this.#b
+    const { buffer, memory } = this.#scratch
+    const at = this.#partialsAt
     const stride = this.#blocks.columns
-    return (row, column) => {
-      const line = b.add(b.mul(b.sub(row, rows.begin), stride), b.sub(column, columns.begin))
-      return b.place(this.#scratch, this.#memory, line, this.#partialAt)
-    }
+    return new TileOutput(b, this.#c.out, {
+      isVector: this.#isVector,
+      room: (index, offset) => b.place(buffer, memory, index, this.#edgeAt + offset),
+      partial:
+        at === undefined
+          ? undefined
+          : (row, column) => {
+              const line = b.mul(b.sub(row, rows.begin), stride)
+              return b.place(buffer, memory, b.add(line, b.sub(column, columns.begin)), at)
+            },
+    })
   }
 
   #depthBlock(rows: Range, columns: Range, depth: Range, turn: Turn | undefined): void {
     const b = this.#b
     const { rows: blockRows, tileRows } = this.#blocks
-    pack(b, this.#s, this.#c.b, columns, depth, this.#panelsB, this.#traits)
+    const output = this.#output(rows, columns)
+    this.#sourceB.prepare(columns, depth)
     this.#eachBlock(
       b.sub(rows.end, rows.begin),
       blockRows,
       tileRows,
       (block) => {
-        if (!this.#direct) pack(b, this.#s, this.#c.a, block, depth, this.#panelsA, this.#traits)
-        this.#tiles(block, columns, depth, turn)
+        this.#sourceA.prepare(block, depth)
+        this.#tiles(block, columns, depth, output, turn)
       },
       rows.begin,
     )
   }
 
-  #tiles(rows: Range, columns: Range, depth: Range, turn: Turn | undefined): void {
+  #tiles(
+    rows: Range,
+    columns: Range,
+    depth: Range,
+    output: TileOutput,
+    turn: Turn | undefined,
+  ): void {
     const b = this.#b
+    const { type } = this.#c
     const { tileRows, tileColumns } = this.#blocks
-    const size = b.sub(depth.end, depth.begin)
-    const panel = (panels: Panels, begin: Value, at: Value) =>
-      b.add(b.mul(b.sub(at, begin), size), panels.at)
-    const output = new TileOutput(b, this.#c.out, this.#memory, turn)
+    const end = { row: rows.end, column: columns.end }
     b.loop(columns.begin, columns.end, tileColumns, (column) => {
-      const panelB = panel(this.#panelsB, columns.begin, column)
-      const fits = [b.op('le', [b.add(column, tileColumns), columns.end])]
-      const isRun = output.isRun(column, tileColumns)
-      if (isRun) fits.push(isRun)
+      const inputB = this.#sourceB.columnsAt(column, columns, depth)
+      const fits = output.fits(column, tileColumns, columns.end)
       b.loop(rows.begin, rows.end, tileRows, (row) => {
-        const direct = this.#direct
-        const rowsA = direct
-          ? { direct, starts: this.#rowStarts(direct, row, rows.end) }
-          : { panel: panel(this.#panelsA, rows.begin, row) }
-        const input = { scratch: this.#scratch, memory: this.#memory, panelB, rowsA }
-        const { type } = this.#c
+        const inputA = this.#sourceA.rowsAt(row, rows, depth)
+        const input = { memory: this.#scratch.memory, a: inputA, b: inputB }
         const sums = multiply(b, type, tileRows, tileColumns, depth, input, this.#traits)
-        const edge = () =>
-          output.edge(sums, { row, column }, { row: rows.end, column: columns.end }, (index, at) =>
-            b.place(this.#scratch, this.#memory, index, at),
-          )
-        if (!this.#isVector) return edge()
-        const isWhole = [...fits, b.op('le', [b.add(row, tileRows), rows.end])].reduce((x, y) =>
-          b.op('and', [x, y]),
-        )
-        b.when(isWhole, () => output.whole(sums, row, column))
-        b.when(b.op('not', [isWhole]), edge)
+        output.write(sums, { row, column }, end, fits, turn)
       })
     })
   }
-
-  // Rows past the end repeat the last one: what becomes of them is never stored.
-  #rowStarts(direct: DirectRows, row: Value, end: Value): Value[] {
-    const b = this.#b
-    return Array.from({ length: this.#blocks.tileRows }, (_, i) =>
-      b.scope(() => {
-        bindFlat(b, this.#c.a.own, i === 0 ? row : b.min(b.add(row, i), b.sub(end, 1)))
-        return b.indexValue(direct.index)
-      }),
-    )
-  }
 }
-
-/** Depths are cut at multiples of this: the unrolling of the tile and the blocks of transposed packing. */
-const depthUnit = 16
 
 function split(
   b: Emitter,
@@ -253,44 +225,8 @@ function split(
   return { count, size: b.mul(ceilDiv(even, b.int(unit)), unit) }
 }
 
-function chooseBlocks(c: Contraction, traits: TargetTraits, keepsInOutput: boolean): Blocks {
-  const bytes = c.type === 'f64' ? 8 : 4
-  const tileColumns = (traits.tileVectors * traits.vectorBytes) / bytes
-  const { tileRows } = traits
-  const known = (axes: readonly Axis[]) =>
-    axes.reduce((n, { extent }) => n * (typeof extent === 'number' ? extent : Infinity), 1)
-  const fit = (wanted: number, unit: number, axes: readonly Axis[]) =>
-    Math.max(unit, Math.min(down(wanted, unit), up(known(axes), unit)))
-  const depth = fit(Math.max(256, traits.l1Bytes / 2 / (tileColumns * bytes)), depthUnit, c.depth)
-  const rows = fit(traits.l2Bytes / 2 / (depth * bytes), tileRows, c.rows)
-  const columns = fit(
-    keepsInOutput ? (2 * traits.l2Bytes) / (depth * bytes) : 256,
-    tileColumns,
-    c.columns,
-  )
-  const taskRows = keepsInOutput ? down(1024, tileRows) : rows
-  return { tileRows, tileColumns, depth, rows, columns, taskRows }
-}
-
-const down = (x: number, unit: number) => Math.floor(x / unit) * unit
-const up = (x: number, unit: number) => Math.ceil(x / unit) * unit
-
-// Rows of A are read in place when each is contiguous along the whole depth.
-function directRows(c: Contraction): DirectRows | undefined {
-  const { value, summed } = c.a
-  const [axis] = summed
-  if (value.kind !== 'load' || value.guard !== undefined || summed.length !== 1) return undefined
-  if (axis === undefined || memoryOf[value.dtype] !== c.type) return undefined
-  const isAlong = (t: Index['terms'][number]) => t.index.kind === 'axis' && t.index.axis === axis
-  const along = value.index.terms.filter(isAlong)
-  const rest = value.index.terms.filter((t) => !isAlong(t))
-  if (along.length !== 1 || along[0]!.stride !== 1) return undefined
-  if (rest.some((t) => freeAxes(t.index).has(axis))) return undefined
-  return { buffer: value.buffer, index: { offset: value.index.offset, terms: rest } }
-}
-
 // Partial sums may wait in the output if it is as precise as they are and nothing else reads it.
-function keepsPartialSums(c: Contraction): boolean {
+function canHoldPartials(c: Contraction): boolean {
   const { store, value, dtype } = c.out
   if (store.accumulate || memoryOf[dtype] !== c.type) return false
   let isRead = false

@@ -1,7 +1,8 @@
 /** @file Chooses how a group is lowered: tiles for contractions, a loop nest for everything else. */
-import type { Axis, ExprBuilder } from '../ir/expr.ts'
+import type { ExprBuilder } from '../ir/expr.ts'
 import type { Group } from '../ir/group.ts'
 import type { Kernel } from '../ir/loops.ts'
+import { extentOf } from './contract-blocks.ts'
 import { matchContraction, type Contraction } from './contract-pattern.ts'
 import { lowerContract } from './lower-contract.ts'
 import { lowerNest } from './lower-nest.ts'
@@ -17,8 +18,4 @@ export function lowerGroup(s: ExprBuilder, group: Group, traits: TargetTraits): 
 // A side known to be thin leaves most of a tile empty; one that is not known yet is taken to be wide.
 function fillsTiles({ rows, columns, depth }: Contraction): boolean {
   return extentOf(rows) >= 3 && extentOf(columns) >= 3 && extentOf(depth) >= 2
-}
-
-function extentOf(axes: readonly Axis[]): number {
-  return axes.reduce((n, { extent }) => n * (typeof extent === 'number' ? extent : Infinity), 1)
 }

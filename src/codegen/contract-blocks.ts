@@ -1,0 +1,52 @@
+/** @file Chooses the blocks of a contraction from the sizes of caches and registers. */
+import type { Axis } from '../ir/expr.ts'
+import type { Contraction } from './contract-pattern.ts'
+import type { TargetTraits } from './target-traits.ts'
+
+/** Extents of the blocks, in elements, all known when the kernel is built: they bound the scratch space. */
+export interface Blocks {
+  /** The register tile. */
+  readonly tileRows: number
+  readonly tileColumns: number
+  /** The part of B under a tile, of this depth, stays in the first-level cache. */
+  readonly depth: number
+  /** A block of A of this many rows stays in the second-level cache. */
+  readonly rows: number
+  readonly columns: number
+  /** Rows of one task; a task is what a thread does on its own. */
+  readonly taskRows: number
+}
+
+/** Depths are cut at multiples of this: the unrolling of the tile and the blocks of transposed packing. */
+export const depthUnit = 16
+
+/** Limits that depend on how operands and partial sums are kept. */
+export interface Layout {
+  /** B lies in long rows: the tile touches whole cache lines and uses parts of them. */
+  readonly isSheet: boolean
+  /** Partial sums of a whole task are kept in scratch space. */
+  readonly keepsPartials: boolean
+}
+
+export function chooseBlocks(c: Contraction, traits: TargetTraits, layout: Layout): Blocks {
+  const bytes = c.type === 'f64' ? 8 : 4
+  const { tileRows, l1Bytes, l2Bytes } = traits
+  const tileColumns = (traits.tileVectors * traits.vectorBytes) / bytes
+  const fit = (wanted: number, unit: number, axes: readonly Axis[]) =>
+    Math.max(unit, Math.min(down(wanted, unit), up(extentOf(axes), unit)))
+  const underTile = layout.isSheet ? Math.max(64, tileColumns * bytes) : tileColumns * bytes
+  const depth = fit(Math.max(256, l1Bytes / 2 / underTile), depthUnit, c.depth)
+  const rows = fit(l2Bytes / 2 / (depth * bytes), tileRows, c.rows)
+  const wide = layout.isSheet ? l2Bytes / 2 : 2 * l2Bytes
+  const columns = fit(layout.keepsPartials ? 256 : wide / (depth * bytes), tileColumns, c.columns)
+  const taskRows = layout.keepsPartials ? rows : down(1024, tileRows)
+  return { tileRows, tileColumns, depth, rows, columns, taskRows }
+}
+
+/** How many positions axes have together, as far as that is known when the kernel is built. */
+export function extentOf(axes: readonly Axis[]): number {
+  return axes.reduce((n, { extent }) => n * (typeof extent === 'number' ? extent : Infinity), 1)
+}
+
+const down = (x: number, unit: number) => Math.floor(x / unit) * unit
+const up = (x: number, unit: number) => Math.ceil(x / unit) * unit

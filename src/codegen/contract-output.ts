@@ -1,0 +1,142 @@
+/** @file What becomes of the sums of a tile: passed on to the next block of the depth, or finished and stored. */
+import type { Place, Value, Variable } from '../ir/loops.ts'
+import { bindFlat } from './contract-access.ts'
+import type { Outcome } from './contract-pattern.ts'
+import { memoryOf, type Emitter } from './emitter.ts'
+
+/** Which block of the depth this is, where sums are made in several. */
+export interface Turn {
+  readonly isFirst: Value
+  readonly isLast: Value
+}
+
+/** The corner of a tile, or the end of the rows and columns. */
+export interface Corner {
+  readonly row: Value
+  readonly column: Value
+}
+
+export interface OutputOptions {
+  /** Whether rows of sums can be finished and stored as vectors. */
+  readonly isVector: boolean
+  /** Where partial sums wait for the next block of the depth; undefined: in the output. */
+  readonly partial: ((row: Value, column: Value) => Place) | undefined
+  /** Room for the sums of one tile. */
+  readonly room: (index: Value, offset: number) => Place
+}
+
+/** Sums of one row of a tile (or a single one) and where they belong. */
+interface Line extends Corner {
+  readonly sum: Variable
+}
+
+/** Writes the sums of tiles. */
+export class TileOutput {
+  readonly #b: Emitter
+  readonly #out: Outcome
+  readonly #options: OutputOptions
+
+  constructor(b: Emitter, out: Outcome, options: OutputOptions) {
+    this.#b = b
+    this.#out = out
+    this.#options = options
+  }
+
+  /** Whether vectors that start at this column end before `end` and stay in one contiguous run of the output. */
+  fits(column: Value, lanes: number, end: Value): Value {
+    const b = this.#b
+    const { columns } = this.#out
+    const isInside = b.op('le', [b.add(column, lanes), end])
+    if (columns.length <= 1) return isInside
+    const extent = b.size(columns[columns.length - 1]!.extent)
+    const isRun = b.op('le', [b.add(b.op('rem', [column, extent]), lanes), extent])
+    return b.op('and', [isInside, isRun])
+  }
+
+  /** One tile; `fits` says whether its columns do, as above. Without a turn all of the depth is summed. */
+  write(
+    sums: readonly Variable[],
+    corner: Corner,
+    end: Corner,
+    fits: Value,
+    turn: Turn | undefined,
+  ): void {
+    const b = this.#b
+    const { partial, isVector } = this.#options
+    const lines = sums.map((sum, i) => ({ row: b.add(corner.row, i), column: corner.column, sum }))
+    if (turn && partial) {
+      // Room for partial sums is there beyond the edges too.
+      const kept = (line: Line) => partial(line.row, line.column)
+      this.#addEarlier(lines, turn, kept)
+      b.when(b.op('not', [turn.isLast]), () => {
+        for (const line of lines) b.store(kept(line), b.read(line.sum))
+      })
+      return b.when(turn.isLast, () => this.write(sums, corner, end, fits, undefined))
+    }
+    if (!isVector) return this.#edge(lines, corner, end, turn)
+    const isWhole = b.op('and', [fits, b.op('le', [b.add(corner.row, sums.length), end.row])])
+    b.when(isWhole, () => this.#finish(lines, turn))
+    b.when(b.op('not', [isWhole]), () => this.#edge(lines, corner, end, turn))
+  }
+
+  // A tile that hangs over the edge: its sums go through memory, and those inside are finished one by one.
+  #edge(lines: readonly Line[], corner: Corner, end: Corner, turn: Turn | undefined): void {
+    const b = this.#b
+    const { room } = this.#options
+    const { lanes } = lines[0]!.sum
+    lines.forEach(({ sum }, i) => b.store(room(b.int(0), i * lanes), b.read(sum)))
+    const rows = b.min(b.sub(end.row, corner.row), lines.length)
+    const columns = b.min(b.sub(end.column, corner.column), lanes)
+    b.loop(b.int(0), rows, 1, (i) =>
+      b.loop(b.int(0), columns, 1, (j) => {
+        const sum = b.variable(b.load(room(b.add(b.mul(i, lanes), j), 0)))
+        this.#finish([{ row: b.add(corner.row, i), column: b.add(corner.column, j), sum }], turn)
+      }),
+    )
+  }
+
+  #finish(lines: readonly Line[], turn: Turn | undefined): void {
+    const b = this.#b
+    const last = () => lines.forEach((line) => this.#at(line, (place) => this.#store(line, place)))
+    if (turn === undefined) return last()
+    this.#addEarlier(lines, turn)
+    b.when(turn.isLast, last)
+    b.when(b.op('not', [turn.isLast]), () => {
+      for (const line of lines) this.#at(line, (place) => b.store(place, b.read(line.sum)))
+    })
+  }
+
+  // Adds what the blocks before this one left, in the output unless told otherwise.
+  #addEarlier(lines: readonly Line[], turn: Turn, kept?: (line: Line) => Place): void {
+    const b = this.#b
+    const add = ({ sum }: Line, place: Place) =>
+      b.set(sum, b.op('add', [b.load(place, sum.lanes), b.read(sum)]))
+    b.when(b.op('not', [turn.isFirst]), () => {
+      for (const line of lines)
+        if (kept) add(line, kept(line))
+        else this.#at(line, (place) => add(line, place))
+    })
+  }
+
+  #at({ row, column, sum: { lanes } }: Line, body: (place: Place) => void): void {
+    const b = this.#b
+    const { columns, rows, index, store, dtype } = this.#out
+    b.scope(() => {
+      bindFlat(b, rows, row)
+      bindFlat(b, columns, column, lanes)
+      const run = lanes > 1 ? columns[columns.length - 1] : undefined
+      body(b.place(store.buffer, memoryOf[dtype], b.indexValue(index, run)))
+    })
+  }
+
+  #store({ sum }: Line, place: Place): void {
+    const b = this.#b
+    const out = this.#out
+    b.define(out.sum, b.read(sum))
+    let value = b.splat(b.expr(out.value), sum.lanes)
+    if (out.store.accumulate) {
+      value = b.op('add', [b.loadAs(out.dtype, place, sum.lanes), value])
+    }
+    b.storeAs(out.dtype, place, value)
+  }
+}

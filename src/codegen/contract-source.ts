@@ -1,0 +1,178 @@
+/** @file Where the tile of a contraction finds its operands: in place, in sheets of long rows, or in packed panels. */
+import { freeAxes, type ExprBuilder, type Index } from '../ir/expr.ts'
+import type { MemoryType, Value } from '../ir/loops.ts'
+import { bindFlat, wayToRead, type Range, type Way } from './contract-access.ts'
+import type { Blocks } from './contract-blocks.ts'
+import { packPanels } from './contract-pack.ts'
+import type { Operand } from './contract-pattern.ts'
+import { fillSheet } from './contract-sheet.ts'
+import type { ColumnsOfB, RowsOfA } from './contract-tile.ts'
+import { memoryOf, type Emitter } from './emitter.ts'
+import type { TargetTraits } from './target-traits.ts'
+
+/** How an operand is kept for the tile. */
+export type Keeping =
+  Copied | { readonly kind: 'direct'; readonly buffer: number; readonly index: Index }
+
+export type Copied =
+  | { readonly kind: 'panels'; readonly way: Way | undefined }
+  | { readonly kind: 'sheet'; readonly way: Way }
+
+/** Scratch space, handed out front to back. */
+export class Scratch {
+  readonly buffer: number
+  readonly memory: MemoryType
+  length = 0
+
+  constructor(buffer: number, memory: MemoryType) {
+    this.buffer = buffer
+    this.memory = memory
+  }
+
+  take(length: number): number {
+    this.length += length
+    return this.length - length
+  }
+}
+
+/** Rows of A are read in place when each is contiguous along the whole depth. */
+export function keepingOfA(
+  s: ExprBuilder,
+  operand: Operand,
+  type: MemoryType,
+  traits: TargetTraits,
+): Keeping {
+  const direct = directRows(operand, type)
+  if (direct) return { kind: 'direct', ...direct }
+  return copied(wayToRead(s, operand, traits), 'depth')
+}
+
+export function keepingOfB(s: ExprBuilder, operand: Operand, traits: TargetTraits): Copied {
+  return copied(wayToRead(s, operand, traits), 'lines')
+}
+
+// Sheets are for what comes in runs; vectors that fit everywhere make panels.
+function copied(way: Way | undefined, along: Way['along']): Copied {
+  const isSheet = way !== undefined && way.along === along && !way.isSimple
+  return isSheet ? { kind: 'sheet', way } : { kind: 'panels', way }
+}
+
+/** Operand A: `prepare` a block, then ask for the rows of each tile. */
+export class SourceA {
+  readonly #b: Emitter
+  readonly #operand: Operand
+  readonly #keeping: Keeping
+  readonly #blocks: Blocks
+  readonly #scratch: Scratch
+  readonly #at: number
+  readonly #stride: number
+
+  constructor(b: Emitter, operand: Operand, keeping: Keeping, blocks: Blocks, scratch: Scratch) {
+    this.#b = b
+    this.#operand = operand
+    this.#keeping = keeping
+    this.#blocks = blocks
+    this.#scratch = scratch
+    this.#stride = sheetStride(blocks.depth, scratch.memory)
+    const width = { panels: blocks.depth, sheet: this.#stride, direct: 0 }[keeping.kind]
+    this.#at = scratch.take(blocks.rows * width)
+  }
+
+  prepare(rows: Range, depth: Range): void {
+    const keeping = this.#keeping
+    if (keeping.kind === 'direct') return
+    const { buffer, memory } = this.#scratch
+    const to = { buffer, memory, at: this.#at, width: this.#blocks.tileRows, stride: this.#stride }
+    if (keeping.kind === 'panels') packPanels(this.#b, this.#operand, keeping.way, rows, depth, to)
+    else fillSheet(this.#b, this.#operand, keeping.way, rows, depth, to)
+  }
+
+  rowsAt(row: Value, rows: Range, depth: Range): RowsOfA {
+    const b = this.#b
+    const keeping = this.#keeping
+    const { buffer } = this.#scratch
+    if (keeping.kind === 'panels') {
+      const size = b.sub(depth.end, depth.begin)
+      return { buffer, panel: b.add(b.mul(b.sub(row, rows.begin), size), this.#at) }
+    }
+    // Rows past the end repeat the last one: what becomes of them is never stored.
+    const lines = Array.from({ length: this.#blocks.tileRows }, (_, i) =>
+      i === 0 ? row : b.min(b.add(row, i), b.sub(rows.end, 1)),
+    )
+    if (keeping.kind === 'sheet') {
+      const startOf = (line: Value) => b.add(b.mul(b.sub(line, rows.begin), this.#stride), this.#at)
+      return { buffer, starts: lines.map((line) => b.sub(startOf(line), depth.begin)) }
+    }
+    const { index } = keeping
+    const startOf = (line: Value) =>
+      b.scope(() => {
+        bindFlat(b, this.#operand.own, line)
+        return b.indexValue(index)
+      })
+    return { buffer: keeping.buffer, starts: lines.map(startOf) }
+  }
+}
+
+/** Operand B: `prepare` a block, then ask for the columns of each tile. */
+export class SourceB {
+  readonly #b: Emitter
+  readonly #operand: Operand
+  readonly #keeping: Copied
+  readonly #blocks: Blocks
+  readonly #scratch: Scratch
+  readonly #at: number
+  readonly #stride: number
+
+  constructor(b: Emitter, operand: Operand, keeping: Copied, blocks: Blocks, scratch: Scratch) {
+    this.#b = b
+    this.#operand = operand
+    this.#keeping = keeping
+    this.#blocks = blocks
+    this.#scratch = scratch
+    this.#stride = sheetStride(blocks.columns, scratch.memory)
+    const width = keeping.kind === 'sheet' ? this.#stride : blocks.columns
+    this.#at = scratch.take(blocks.depth * width)
+  }
+
+  prepare(columns: Range, depth: Range): void {
+    const { buffer, memory } = this.#scratch
+    const keeping = this.#keeping
+    const width = this.#blocks.tileColumns
+    const to = { buffer, memory, at: this.#at, width, stride: this.#stride }
+    if (keeping.kind === 'panels')
+      packPanels(this.#b, this.#operand, keeping.way, columns, depth, to)
+    else fillSheet(this.#b, this.#operand, keeping.way, columns, depth, to)
+  }
+
+  columnsAt(column: Value, columns: Range, depth: Range): ColumnsOfB {
+    const b = this.#b
+    const { buffer } = this.#scratch
+    const offset = b.sub(column, columns.begin)
+    if (this.#keeping.kind === 'sheet')
+      return { buffer, start: b.add(offset, this.#at), stride: this.#stride }
+    const size = b.sub(depth.end, depth.begin)
+    return { buffer, start: b.add(b.mul(offset, size), this.#at), stride: this.#blocks.tileColumns }
+  }
+}
+
+// An odd number of cache lines, so that the rows of a sheet fall into different sets of the cache.
+function sheetStride(length: number, memory: MemoryType): number {
+  const perLine = 64 / (memory === 'f64' ? 8 : 4)
+  return (Math.ceil(length / perLine) | 1) * perLine
+}
+
+function directRows(
+  operand: Operand,
+  type: MemoryType,
+): { buffer: number; index: Index } | undefined {
+  const { value, summed } = operand
+  const [axis] = summed
+  if (value.kind !== 'load' || value.guard !== undefined || summed.length !== 1) return undefined
+  if (axis === undefined || memoryOf[value.dtype] !== type) return undefined
+  const isAlong = (t: Index['terms'][number]) => t.index.kind === 'axis' && t.index.axis === axis
+  const along = value.index.terms.filter(isAlong)
+  const rest = value.index.terms.filter((t) => !isAlong(t))
+  if (along.length !== 1 || along[0]!.stride !== 1) return undefined
+  if (rest.some((t) => freeAxes(t.index).has(axis))) return undefined
+  return { buffer: value.buffer, index: { offset: value.index.offset, terms: rest } }
+}
