@@ -229,7 +229,7 @@ export abstract class Module {
    * Calls `hook` with the inputs each time before `forward` runs; an array it returns takes their
    * place. Returns a function that removes the hook.
    */
-  registerForwardPreHook<M extends Module>(this: M, hook: ForwardPreHook<M>): () => void {
+  registerForwardPreHook<M extends Module>(this: M, hook: NoInfer<ForwardPreHook<M>>): () => void {
     return this.#register(this.#preHooks, hook as unknown as ForwardPreHook)
   }
 
@@ -244,7 +244,7 @@ export abstract class Module {
    * remove()
    * layer.forward(tensor([-1, 2])) // -> tensor([0, 2], float32, wasm)
    */
-  registerForwardHook<M extends Module>(this: M, hook: ForwardHook<M>): () => void {
+  registerForwardHook<M extends Module>(this: M, hook: NoInfer<ForwardHook<M>>): () => void {
     return this.#register(this.#hooks, hook as unknown as ForwardHook)
   }
 
