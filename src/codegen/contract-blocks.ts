@@ -35,7 +35,7 @@ export function chooseBlocks(c: Contraction, traits: TargetTraits, layout: Layou
   const fit = (wanted: number, unit: number, axes: readonly Axis[]) =>
     Math.max(unit, Math.min(down(wanted, unit), up(extentOf(axes), unit)))
   const underTile = layout.isSheet ? Math.max(64, tileColumns * bytes) : tileColumns * bytes
-  const depth = fit(Math.max(256, l1Bytes / 2 / underTile), depthUnit, c.depth)
+  const depth = fit(l1Bytes / 2 / underTile, depthUnit, c.depth)
   const rows = fit(l2Bytes / 2 / (depth * bytes), tileRows, c.rows)
   const wide = layout.isSheet ? l2Bytes / 2 : 2 * l2Bytes
   const columns = fit(layout.keepsPartials ? 256 : wide / (depth * bytes), tileColumns, c.columns)

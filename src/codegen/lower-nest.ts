@@ -87,11 +87,9 @@ class NestLowering {
     checks: readonly Expr[],
   ): { axis: Axis; lanes: number } | undefined {
     const isUnit = (store: Store, axis: Axis) =>
-      !store.accumulate &&
       store.index.terms.every((t) =>
         freeAxes(t.index).has(axis) ? t.index.kind === 'axis' && t.stride === 1 : true,
-      ) &&
-      store.index.terms.some((t) => t.index.kind === 'axis' && t.index.axis === axis)
+      ) && store.index.terms.some((t) => t.index.kind === 'axis' && t.index.axis === axis)
     const axis = this.#group.axes.findLast((a) => stores.every((store) => isUnit(store, a)))
     if (
       axis === undefined ||
@@ -186,8 +184,10 @@ class NestLowering {
       const vector = b.vectorAxis()
       const index = b.indexValue(store.index, vector?.axis)
       const place = b.place(store.buffer, memoryOf[dtype], index)
-      let value = b.splat(values[n]!, vector?.lanes ?? 1)
-      if (store.accumulate) value = b.op('add', [b.loadAs(dtype, place, 1), value])
+      const lanes = vector?.lanes ?? 1
+      let value = b.splat(values[n]!, lanes)
+      // Lanes run along a unit stride of the store, so no two of them meet.
+      if (store.accumulate) value = b.op('add', [b.loadAs(dtype, place, lanes, b.tailMask), value])
       b.storeAs(dtype, place, value, b.tailMask)
     })
   }

@@ -26,6 +26,9 @@ export function runInterpreted(group: Group, { buffers, sizes = [], params = [] 
   return { buffers: copies, ok }
 }
 
+// One memory for all runs: a new one each time would wait for the collector.
+const memory = new WebAssembly.Memory({ initial: 2048 })
+
 /** Results of the WebAssembly target. */
 export function runWasm(
   s: ExprBuilder,
@@ -36,7 +39,6 @@ export function runWasm(
   verifyGroup(group)
   const kernel = lowerGroup(s, group, traits)
   const bytes = emitWasm(kernel)
-  const memory = new WebAssembly.Memory({ initial: 2048 })
   const run = new WebAssembly.Instance(new WebAssembly.Module(bytes), { env: { memory } }).exports
     .run as (args: number) => void
   const layout = argumentLayout(kernel)

@@ -445,21 +445,27 @@ class KernelEmitter {
     }
   }
 
-  // The four columns of four rows of 32-bit lanes: two rounds of shuffles.
+  // The columns of a square block: one round of shuffles for two rows, two rounds for four.
   #transpose(rows: readonly Value[]): readonly number[] {
     const known = this.#transposes.get(rows)
     if (known) return known
     const f = this.#f
+    const bytes = 16 / rows.length
     const pick = (x: () => void, y: () => void, lanes: readonly number[]): number => {
       x()
       y()
-      f.shuffle(lanes.flatMap((l) => [4 * l, 4 * l + 1, 4 * l + 2, 4 * l + 3]))
+      f.shuffle(lanes.flatMap((l) => Array.from({ length: bytes }, (_, i) => bytes * l + i)))
       const local = f.local('v128')
       f.localSet(local)
       return local
     }
     const row = (i: number) => () => this.#push(rows[i]!)
     const get = (local: number) => () => void f.localGet(local)
+    if (rows.length === 2) {
+      const pair = [pick(row(0), row(1), [0, 2]), pick(row(0), row(1), [1, 3])]
+      this.#transposes.set(rows, pair)
+      return pair
+    }
     const low01 = pick(row(0), row(1), [0, 4, 1, 5])
     const high01 = pick(row(0), row(1), [2, 6, 3, 7])
     const low23 = pick(row(2), row(3), [0, 4, 1, 5])
