@@ -16,7 +16,7 @@ export interface Recorded {
 
 /**
  * How near is near: `near` is 1e-5 relative or 1e-6 absolute; `specials` 2e-6 relative, and zeros
- * keep their sign; `magnitudes` the same, but for the sign of zeros; `bits` is equality.
+ * keep their sign; `magnitudes` the same, but for the sign of zeros and subnormal results; `bits` is equality.
  */
 export type Exactness = 'near' | 'specials' | 'magnitudes' | 'bits'
 
@@ -85,9 +85,13 @@ function isSame(a: number | bigint, e: number | bigint, exactness: Exactness): b
   if (typeof a === 'bigint' || typeof e === 'bigint') return a === e
   if (exactness === 'bits' || !Number.isFinite(e)) return Object.is(a, e)
   if (exactness === 'near') return Math.abs(a - e) <= 1e-6 + 1e-5 * Math.abs(e)
-  if (e === 0) return exactness === 'magnitudes' ? a === 0 : Object.is(a, e)
-  // The last term is one step of the subnormal numbers of float32.
-  return Math.abs(a - e) <= 2e-6 * Math.abs(e) + 1.5e-45
+  const near = 2e-6 * Math.abs(e)
+  if (exactness === 'magnitudes') return Math.abs(a - e) <= near + smallestNormal
+  // The last term is one step of the subnormal numbers.
+  return e === 0 ? Object.is(a, e) : Math.abs(a - e) <= near + 1.5e-45
 }
+
+/** Of float32. */
+const smallestNormal = 2 ** -126
 
 const show = (v: number | bigint): string => (Object.is(v, -0) ? '-0' : String(v))

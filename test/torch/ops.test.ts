@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest'
 import { readFixture } from './fixture.ts'
 import { caseName, functionOf, orSkip, runCase, type Case } from './run-case.ts'
 
-const families = ['elementwise', 'specials', 'reduce', 'matmul']
+const families = ['elementwise', 'specials', 'reduce', 'matmul', 'indexing', 'conv', 'norm', 'loss']
 
 describe.each(families)('%s', (family) => {
   const cases = readFixture<Case[]>(family)
