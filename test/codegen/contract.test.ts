@@ -1,35 +1,11 @@
 import { describe, expect, test } from 'vitest'
 import type { TargetTraits } from '../../src/codegen/target-traits.ts'
-import type { TypedArray } from '../../src/core/dtype.ts'
 import { ExprBuilder } from '../../src/ir/expr.ts'
 import type { Group } from '../../src/ir/group.ts'
-import { readElement } from '../../src/ir/interpret.ts'
 import { wasmTraits } from '../../src/target/wasm/traits.ts'
+import { agreesInLoops, agreesOnWasm } from './agree.ts'
 import { convolution, product, type ConvShape } from './contractions.ts'
 import { randomContraction, toleranceOf } from './random-contraction.ts'
-import { runInterpreted, runWasm, type Run } from './run-group.ts'
-
-function agree(
-  s: ExprBuilder,
-  g: Group,
-  run: Run,
-  { traits = wasmTraits({ relaxedSimd: false }), label = '' } = {},
-) {
-  const want = runInterpreted(g, run)
-  const got = runWasm(s, g, run, traits)
-  g.buffers.forEach((b, i) => {
-    if (b.access === 'read') return
-    const tolerance = toleranceOf(b.dtype, g.stores[0]!.value.type)
-    const memory = (elements: TypedArray) => ({ elements, offset: 0 })
-    const [w, h] = [memory(want.buffers[i]!), memory(got.buffers[i]!)]
-    for (let k = 0; k < w.elements.length; k++) {
-      const [x, y] = [w, h].map((m) => Number(readElement(m, b.dtype, k))) as [number, number]
-      if (Object.is(x, y) || Math.abs(x - y) <= tolerance * (1 + Math.abs(x))) continue
-      throw new Error(`${label} buffer ${i}[${k}]: interpreter ${x}, wasm ${y}`)
-    }
-  })
-  return got.kernel
-}
 
 const random = (n: number) => Float32Array.from({ length: n }, () => Math.random() - 0.5)
 
@@ -49,7 +25,8 @@ describe('products', () => {
         const s = new ExprBuilder()
         const g = product(s, { transposeA, transposeB, bias: true, residual: true, relu: true })
         const buffers = [m * k, k * n, n, m * n, m * n].map(random)
-        expect(agree(s, g, { buffers, sizes: [m, n, k] }).scratchBytes).toBeGreaterThan(0)
+        const kernel = agreesOnWasm(s, g, { buffers, sizes: [m, n, k] }, 2e-5)
+        expect(kernel.scratchBytes).toBeGreaterThan(0)
       }
   })
 })
@@ -67,7 +44,8 @@ describe.each(convolutions)('convolution %s', (_name, shape) => {
   test.each(['forward', 'weight', 'input'] as const)('%s', (which) => {
     const s = new ExprBuilder()
     const { group, lengths } = convolution(s, shape, which)
-    expect(agree(s, group, { buffers: lengths.map(random) }).scratchBytes).toBeGreaterThan(0)
+    const kernel = agreesOnWasm(s, group, { buffers: lengths.map(random) }, 2e-5)
+    expect(kernel.scratchBytes).toBeGreaterThan(0)
   })
 })
 
@@ -78,12 +56,21 @@ const tinyCaches: TargetTraits = {
   l2Bytes: 2048,
 }
 
+const toleranceFor = (group: Group): number => {
+  const { buffer, value } = group.stores[0]!
+  return toleranceOf(group.buffers[buffer]!.dtype, value.type)
+}
+
 describe('random contractions', () => {
-  test.each(Array.from({ length: 15 }, (_, i) => i))('seeds %i0 to %i9', (tens) => {
+  test.each(Array.from({ length: 15 }, (_, i) => i))('on wasm, ten from seed %i0', (tens) => {
     for (let seed = 10 * tens; seed < 10 * tens + 10; seed++) {
       const { s, group, ...run } = randomContraction(seed)
-      for (const traits of [wasmTraits({ relaxedSimd: false }), tinyCaches])
-        agree(s, group, run, { traits, label: `seed ${seed}` })
+      agreesOnWasm(s, group, run, toleranceFor(group))
+      agreesOnWasm(s, group, run, toleranceFor(group), tinyCaches)
     }
+  })
+  test.each(Array.from({ length: 12 }, (_, i) => 1000 + i))('in loops, seed %i', (seed) => {
+    const { s, group, ...run } = randomContraction(seed)
+    agreesInLoops(s, group, run, toleranceFor(group))
   })
 })

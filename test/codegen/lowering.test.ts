@@ -1,8 +1,9 @@
-import { describe, expect, test } from 'vitest'
+import { describe, test } from 'vitest'
 import { ExprBuilder, type Axis, type Expr, type Index, type Size } from '../../src/ir/expr.ts'
 import type { Group } from '../../src/ir/group.ts'
 import type { TypedArray } from '../../src/core/dtype.ts'
-import { runInterpreted, runWasm, type Run } from './run-group.ts'
+import { agreesInLoops, agreesOnWasm } from './agree.ts'
+import type { Run } from './run-group.ts'
 
 const f32 = (n: number, f: (i: number) => number = Math.random) =>
   Float32Array.from({ length: n }, (_, i) => f(i))
@@ -21,20 +22,8 @@ const read = { dtype: 'float32', access: 'read' } as const
 const write = { dtype: 'float32', access: 'write' } as const
 
 function agree(s: ExprBuilder, g: Group, run: Run, tolerance = 1e-5) {
-  const want = runInterpreted(g, run)
-  const got = runWasm(s, g, run)
-  expect(got.ok).toBe(want.ok)
-  g.buffers.forEach((b, i) => {
-    if (b.access === 'read') return
-    const w = want.buffers[i]!,
-      h = got.buffers[i]!
-    for (let k = 0; k < w.length; k++) {
-      const x = Number(w[k]),
-        y = Number(h[k])
-      if (Object.is(x, y) || Math.abs(x - y) <= tolerance * (1 + Math.abs(x))) continue
-      throw new Error(`buffer ${i}[${k}]: interpreter ${x}, wasm ${y}`)
-    }
-  })
+  agreesOnWasm(s, g, run, tolerance)
+  agreesInLoops(s, g, run, tolerance)
 }
 
 describe('lowering agrees with the interpreter', () => {

@@ -5,6 +5,9 @@ import type { TargetTraits } from '../../src/codegen/target-traits.ts'
 import type { ExprBuilder } from '../../src/ir/expr.ts'
 import { verifyGroup, type Group } from '../../src/ir/group.ts'
 import { interpretGroup } from '../../src/ir/interpret.ts'
+import { interpretKernel } from '../../src/ir/interpret-loops.ts'
+import { scalarOp } from '../../src/ir/scalar-op.ts'
+import { verifyKernel } from '../../src/ir/verify-loops.ts'
 import { argumentLayout, emitWasm } from '../../src/target/wasm/emit.ts'
 import { wasmTraits } from '../../src/target/wasm/traits.ts'
 
@@ -73,5 +76,47 @@ export function runWasm(
     ok: group.checks.length === 0 || view.getInt32(status, true) !== 0,
     kernel,
     bytes,
+  }
+}
+
+/** Results of the loop interpreter, for the traits of any target, present or to come. */
+export function runLoops(
+  s: ExprBuilder,
+  group: Group,
+  { buffers, sizes = [], params = [] }: Run,
+  traits: TargetTraits,
+) {
+  verifyGroup(group)
+  const kernel = lowerGroup(s, group, traits)
+  verifyKernel(kernel)
+  const copies = buffers.map((b) => b.slice() as TypedArray)
+  const status = new Int32Array(1)
+  const extra = kernel.buffers.slice(buffers.length).map(({ memory }, i) => {
+    if (i === 0 && group.checks.length > 0) return status
+    const length = kernel.scratchBytes / (memory === 'f64' ? 8 : 4)
+    return memory === 'f64'
+      ? new Float64Array(length).fill(NaN)
+      : new Float32Array(length).fill(NaN)
+  })
+  const memories = [...copies, ...extra].map((elements) => ({ elements, offset: 0 }))
+  interpretKernel(kernel, { buffers: memories, sizes, params })
+  return { buffers: copies, ok: group.checks.length === 0 || status[0] !== 0, kernel }
+}
+
+/** Traits of a target with registers this wide, which spells multiply-add and masks if told so. */
+export function targetOf(vectorBytes: 16 | 32 | 64, tail: TargetTraits['tail']): TargetTraits {
+  const tiles = { 16: [4, 2, 1], 32: [6, 2, 4], 64: [12, 2, 4] } as const
+  const [tileRows, tileVectors, tileUnroll] = tiles[vectorBytes]
+  return {
+    vectorBytes,
+    tileRows,
+    tileVectors,
+    tileUnroll,
+    // Small, so that small cases have several blocks in every direction.
+    l1Bytes: 64 * vectorBytes,
+    l2Bytes: 128 * vectorBytes,
+    tail,
+    spells: (op) => op === 'fma' || scalarOp(op).decompose === undefined,
+    vectorMemory: () => true,
   }
 }

@@ -21,6 +21,7 @@ import {
   vectorSpelling,
   type LaneType,
 } from './spelling.ts'
+import { integerSequences } from './integer-sequences.ts'
 import { Uses } from './uses.ts'
 
 /** The argument block: addresses and sizes as i32, then the scalars as f64, 8-byte aligned. */
@@ -516,83 +517,6 @@ const addressKey = (place: Place, index: Value) =>
 const scalarLocal = { f32: 'f32', f64: 'f64', i32: 'i32', i64: 'i64', bool: 'i32' } as const
 const laneTypes = { f32: 'f32x4', f64: 'f64x2', i32: 'i32x4', i64: 'i64x2' } as const
 const boolCombine = { and: 'and', min: 'and', mul: 'and', or: 'or', max: 'or', add: 'or' } as const
-
-type Sequence = (
-  f: FunctionAssembler,
-  int: 'i32' | 'i64',
-  type: ScalarType,
-  push: (argument: number) => void,
-) => void
-
-const constant = (f: FunctionAssembler, int: 'i32' | 'i64', value: number) =>
-  int === 'i64' ? f.i64Const(BigInt(value)) : f.i32Const(value)
-
-const pickBy =
-  (comparison: 'lt_s' | 'gt_s'): Sequence =>
-  (f, int, _type, push) => {
-    push(0)
-    push(1)
-    push(0)
-    push(1)
-    f.op(`${int}.${comparison}`).select()
-  }
-
-// A divisor of zero or minus one would trap (or overflow): divide by one instead, then choose the right answer.
-const divide =
-  (quotient: boolean): Sequence =>
-  (f, int, _type, push) => {
-    const isUnsafe = () => {
-      push(1)
-      constant(f, int, 1).op(`${int}.add`)
-      constant(f, int, 1).op(`${int}.le_u`)
-    }
-    push(0)
-    constant(f, int, 1)
-    push(1)
-    isUnsafe()
-    f.select().op(quotient ? `${int}.div_s` : `${int}.rem_s`)
-    if (!quotient) return
-    // With divisor -1 the quotient is -a = a * b, with divisor 0 it is 0 = a * b.
-    const local = f.local(int)
-    f.localSet(local)
-    push(0)
-    push(1)
-    f.op(`${int}.mul`).localGet(local)
-    isUnsafe()
-    f.select()
-  }
-
-/** Integer rows that WebAssembly has no single instruction for. */
-const integerSequences: Partial<Record<ScalarOp, Sequence>> = {
-  min: pickBy('lt_s'),
-  max: pickBy('gt_s'),
-  div: divide(true),
-  rem: divide(false),
-  neg(f, int, _type, push) {
-    constant(f, int, 0)
-    push(0)
-    f.op(`${int}.sub`)
-  },
-  abs(f, int, _type, push) {
-    constant(f, int, 0)
-    push(0)
-    f.op(`${int}.sub`)
-    push(0)
-    push(0)
-    constant(f, int, 0).op(`${int}.lt_s`).select()
-  },
-  not(f, int, type, push) {
-    push(0)
-    if (type === 'bool') f.op('i32.eqz')
-    else constant(f, int, -1).op(`${int}.xor`)
-  },
-  select(f, _int, _type, push) {
-    push(1)
-    push(2)
-    push(0)
-    f.select()
-  },
-}
 
 function laneBytes(values: readonly number[]): Uint8Array {
   return new Uint8Array(new Int32Array(values).buffer)

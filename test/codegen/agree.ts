@@ -1,0 +1,48 @@
+/** @file Compares what lowered kernels compute, on every kind of target, with what the group means. */
+import { expect } from 'vitest'
+import type { TargetTraits } from '../../src/codegen/target-traits.ts'
+import type { TypedArray } from '../../src/core/dtype.ts'
+import type { ExprBuilder } from '../../src/ir/expr.ts'
+import type { Group } from '../../src/ir/group.ts'
+import { readElement } from '../../src/ir/interpret.ts'
+import { runInterpreted, runLoops, runWasm, targetOf, type Run } from './run-group.ts'
+
+type Outcome = ReturnType<typeof runInterpreted>
+
+/** WebAssembly agrees with the interpreter; returns its kernel. */
+export function agreesOnWasm(
+  s: ExprBuilder,
+  group: Group,
+  run: Run,
+  tolerance: number,
+  traits?: TargetTraits,
+) {
+  const got = runWasm(s, group, run, traits)
+  compare(group, runInterpreted(group, run), got, tolerance, 'wasm')
+  return got.kernel
+}
+
+/** So do the loops made for registers of 16 to 64 bytes, with scalar and with masked tails. */
+export function agreesInLoops(s: ExprBuilder, group: Group, run: Run, tolerance: number): void {
+  const want = runInterpreted(group, run)
+  for (const bytes of [16, 32, 64] as const)
+    for (const tail of ['scalar', 'mask'] as const) {
+      const got = runLoops(s, group, run, targetOf(bytes, tail))
+      compare(group, want, got, tolerance, `${bytes} bytes, ${tail} tail`)
+    }
+}
+
+function compare(group: Group, want: Outcome, got: Outcome, tolerance: number, where: string) {
+  expect(got.ok).toBe(want.ok)
+  group.buffers.forEach((b, i) => {
+    if (b.access === 'read') return
+    const read = (elements: TypedArray, k: number) =>
+      Number(readElement({ elements, offset: 0 }, b.dtype, k))
+    for (let k = 0; k < want.buffers[i]!.length; k++) {
+      const x = read(want.buffers[i]!, k)
+      const y = read(got.buffers[i]!, k)
+      if (Object.is(x, y) || Math.abs(x - y) <= tolerance * (1 + Math.abs(x))) continue
+      throw new Error(`buffer ${i}[${k}]: interpreter ${x}, ${where} ${y}`)
+    }
+  })
+}
