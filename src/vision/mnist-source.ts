@@ -38,7 +38,7 @@ export interface MnistArrays {
   readonly count: number
   readonly rows: number
   readonly columns: number
-  readonly source: 'folder' | 'cache' | 'download' | 'synthetic'
+  readonly source: 'folder' | 'files' | 'cache' | 'download' | 'synthetic'
   /** A sentence for people: what this is and where it comes from. */
   readonly description: string
 }
@@ -83,6 +83,39 @@ export async function loadMnistArrays(options: MnistSourceOptions): Promise<Mnis
   }
 }
 
+/** A part of MNIST as its two idx files, gzipped or not; a `File` of a browser is a Blob with a name. */
+export interface MnistFilePair {
+  readonly split: 'train' | 'test'
+  readonly images: Blob
+  readonly labels: Blob
+}
+
+/**
+ * Reads a part of MNIST from its two files: for pages, where there are no folders.
+ *
+ * @throws FormatError when a file is damaged or images and labels do not belong together.
+ * @example
+ * const images = new Blob([Uint8Array.of(0, 0, 8, 3, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 2, 7, 8)])
+ * const labels = new Blob([Uint8Array.of(0, 0, 8, 1, 0, 0, 0, 1, 5)])
+ * const { images: pixels, count } = await readMnistFiles({ split: 'test', images, labels })
+ * pixels // -> Uint8Array [7, 8]
+ * count // -> 1
+ */
+export async function readMnistFiles(files: MnistFilePair): Promise<MnistArrays> {
+  const read = async (blob: Blob, { stem }: MnistFile) => ({
+    bytes: new Uint8Array(await blob.arrayBuffer()),
+    name: 'name' in blob ? String(blob.name) : stem,
+  })
+  const { images, labels } = mnistFiles[files.split]
+  return assemble(
+    await read(files.images, images),
+    await read(files.labels, labels),
+    files.split,
+    'files',
+    'from files',
+  )
+}
+
 const knownOptions = [
   'split',
   'folder',
@@ -108,7 +141,7 @@ async function fromFolder(
 ): Promise<MnistArrays> {
   if (files === undefined)
     throw new UnsupportedError(
-      `MNIST: a browser cannot read the folder ${folder}. Fetch the files and use parseIdx, or pass { download: true }`,
+      `MNIST: a browser cannot read the folder ${folder}. Fetch the files and use MNIST.fromFiles, or pass { download: true }`,
     )
   const read = async (file: MnistFile) => {
     const names = acceptedNames(file)

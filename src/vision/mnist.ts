@@ -3,8 +3,14 @@ import type { Dataset } from '../data/dataset.ts'
 import { fromTypedArray } from '../ops/create.ts'
 import { tidy } from '../tensor/scope.ts'
 import type { Tensor } from '../tensor/tensor.ts'
-import { ShapeError } from '../util/errors.ts'
-import { loadMnistArrays, type MnistArrays, type MnistSourceOptions } from './mnist-source.ts'
+import { checkOptions, ShapeError } from '../util/errors.ts'
+import {
+  loadMnistArrays,
+  readMnistFiles,
+  type MnistArrays,
+  type MnistFilePair,
+  type MnistSourceOptions,
+} from './mnist-source.ts'
 
 export interface MNISTOptions extends MnistSourceOptions {
   /** Shift and scale the pixels to mean 0 and standard deviation 1 over the training images. Default false: 0 to 1. */
@@ -42,6 +48,8 @@ export class MNIST implements Dataset<[image: Tensor, label: Tensor]> {
   readonly #arrays: MnistArrays
   readonly #normalize: boolean
   #images: Tensor | undefined
+  /** The pixels of a batch on their way to the device, which copies them. */
+  #staging = new Uint8Array(0)
 
   /** Not for users: see `MNIST.load`. */
   constructor(arrays: MnistArrays, normalize: boolean) {
@@ -75,6 +83,22 @@ export class MNIST implements Dataset<[image: Tensor, label: Tensor]> {
     return new MNIST(arrays, normalize)
   }
 
+  /**
+   * A part of MNIST from its two idx files, gzipped or not: for pages, whose visitors pick them. Throws
+   * a FormatError when a file is damaged or the two do not belong together.
+   *
+   * @example no-run
+   * const [images, labels] = input.files
+   * const test = await MNIST.fromFiles({ split: 'test', images, labels })
+   */
+  static async fromFiles(
+    files: MnistFilePair,
+    options: Pick<MNISTOptions, 'normalize'> = {},
+  ): Promise<MNIST> {
+    checkOptions('MNIST.fromFiles', options, ['normalize'])
+    return new MNIST(await readMnistFiles(files), options.normalize ?? false)
+  }
+
   /** All images, float32 [length, 1, 28, 28]; made when first asked for. */
   get images(): Tensor {
     this.#images ??= this.#toImages(this.#arrays.images, this.length)
@@ -97,7 +121,8 @@ export class MNIST implements Dataset<[image: Tensor, label: Tensor]> {
     const { images, labels, rows, columns } = this.#arrays
     const pixels = rows * columns
     const count = indices.length
-    const chosenImages = new Uint8Array(count * pixels)
+    if (this.#staging.length !== count * pixels) this.#staging = new Uint8Array(count * pixels)
+    const chosenImages = this.#staging
     const chosenLabels = new Int32Array(count)
     for (let i = 0; i < count; i++) {
       const index = indices[i]!
