@@ -1,4 +1,7 @@
 /** @file tandem/data: datasets and loaders. */
+import '../backend/registry.ts'
+import '../ops/methods.ts'
+
 export { collate, type Collated } from './collate.ts'
 export {
   ConcatDataset,

@@ -1,4 +1,7 @@
 /** @file tandem/io: tensors and models in files, as data only. */
+import '../backend/registry.ts'
+import '../ops/methods.ts'
+
 export {
   fromSafetensors,
   load,
