@@ -62,7 +62,7 @@ describe('lowering agrees with the interpreter', () => {
   test.each([
     [3, 5],
     [4, 64],
-    [5, 20000],
+    [2, 9000],
   ])('softmax of %i x %i', (m, n) => {
     const s = new ExprBuilder()
     const [r, j, k] = [s.axis(m), s.axis(n), s.axis(n)]
