@@ -5,8 +5,8 @@ import { KernelBuilder, type Operand } from '../codegen/kernel-builder.ts'
 import { dtypes, type DType } from '../core/dtype.ts'
 import { layoutOf, type Layout } from '../core/layout.ts'
 import type { Shape } from '../core/shape.ts'
+import { printGroup } from '../ir/print-group.ts'
 import { debug } from '../util/config.ts'
-import { describeKernel } from './describe.ts'
 import type { InputSpec, LowerContext, Op } from './op.ts'
 import type { Tensor } from './tensor.ts'
 import type { Attributes } from './types.ts'
@@ -141,7 +141,8 @@ function buildPlan<A extends Attributes>(
         const { group: ready, sizes, key } = canonicalize(s, group, op.specialize ?? false)
         return {
           executable: executableOf(backend, key, () => {
-            debug(3, () => describeKernel(ready))
+            debug(5, () => `as written: ${printGroup(group)}`)
+            debug(3, () => printGroup(ready))
             return backend.compile(s, ready)
           }),
           operands: used,

@@ -1,8 +1,7 @@
-/** @file The null backend: compiles every kernel for WebAssembly and runs none. Contents stay zero. */
-import { lowerGroup } from '../../codegen/lower.ts'
+/** @file The null backend: compiles and verifies every kernel for WebAssembly and runs none. Contents stay zero. */
 import type { ExprBuilder } from '../../ir/expr.ts'
 import type { Group } from '../../ir/group.ts'
-import { emitWasm } from '../../target/wasm/emit.ts'
+import { compileWasm } from '../../target/wasm/compile.ts'
 import { wasmTraits } from '../../target/wasm/traits.ts'
 import { assert } from '../../util/errors.ts'
 import type { Executable } from '../backend.ts'
@@ -12,8 +11,8 @@ export class NullBackend extends ReferenceBackend {
   override readonly name = 'null'
 
   override compile(s: ExprBuilder, group: Group): Executable {
-    const kernel = lowerGroup(s, group, wasmTraits({ relaxedSimd: false }))
-    assert(WebAssembly.validate(emitWasm(kernel)), `invalid code for ${group.name}`)
+    const { kernel, bytes } = compileWasm(s, group, wasmTraits({ relaxedSimd: false }), true)
+    assert(WebAssembly.validate(bytes), `invalid code for ${group.name}`)
     return { name: kernel.name, launch: () => true }
   }
 }

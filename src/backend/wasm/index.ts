@@ -1,9 +1,9 @@
 /** @file The wasm backend: kernels as WebAssembly SIMD functions over one linear memory. Runs everywhere. */
-import { lowerGroup } from '../../codegen/lower.ts'
 import type { ExprBuilder } from '../../ir/expr.ts'
 import type { Group } from '../../ir/group.ts'
 import { bytesOf } from '../../target/wasm/memory-access.ts'
-import { argumentLayout, emitWasm } from '../../target/wasm/emit.ts'
+import { compileWasm } from '../../target/wasm/compile.ts'
+import { argumentLayout } from '../../target/wasm/emit.ts'
 import { wasmTraits } from '../../target/wasm/traits.ts'
 import { supportsRelaxedSimd } from '../../target/wasm/features.ts'
 import type { Backend, Block, Executable, MemoryStats } from '../backend.ts'
@@ -52,8 +52,8 @@ export class WasmBackend implements Backend {
   }
 
   compile(s: ExprBuilder, group: Group): Executable {
-    const kernel = lowerGroup(s, group, this.#traits)
-    const module = new WebAssembly.Module(emitWasm(kernel))
+    const { kernel, bytes } = compileWasm(s, group, this.#traits)
+    const module = new WebAssembly.Module(bytes)
     const instance = new WebAssembly.Instance(module, { env: { memory: this.#memory.memory } })
     const run = instance.exports['run'] as (argumentBlock: number) => void
     const { sizesAt, paramsAt } = argumentLayout(kernel)
