@@ -388,7 +388,24 @@ export class Emitter {
       const lanes = contiguous ? vector.lanes : 1
       return this.#widen(e.dtype, this.#loadAt(this.place(e.buffer, memory, index), lanes))
     }
+    if (contiguous && guard !== undefined && e.type !== 'bool')
+      return this.#guardedRun(e, memory, guard, vector)
     return this.#guardedLoad(e, memory, guard, along.length > 0 || (guard?.lanes ?? 1) > 1)
+  }
+
+  // One guard for all lanes, which lie side by side: a whole vector is read, or nothing.
+  #guardedRun(
+    e: LoadExpr,
+    memory: MemoryType,
+    guard: Value,
+    { axis, lanes }: { readonly axis: Axis; readonly lanes: number },
+  ): Value {
+    const result = this.variable(this.splat(this.const(e.type, e.otherwise), lanes))
+    this.when(guard, () => {
+      const place = this.place(e.buffer, memory, this.indexValue(e.index, axis))
+      this.set(result, this.#widen(e.dtype, this.#loadAt(place, lanes)))
+    })
+    return this.read(result)
   }
 
   // A guarded or gathered load: where the guard is false it reads element 0 of the row, whose value is dropped.
