@@ -1,7 +1,7 @@
 /** @file What a dataset is, and the datasets made of other datasets. */
 import { ShapeError, UnsupportedError, ValueError, checkOptions } from '../util/errors.ts'
 import type { Collated } from './collate.ts'
-import { checkSeed, randomOrder } from './order.ts'
+import { permutation, type Generator } from '../tensor/random.ts'
 
 /**
  * Items by number. `get` may return a promise: a DataLoader then has several items on their way at
@@ -149,8 +149,8 @@ export class MapDataset<From, Item> implements Dataset<Item> {
 }
 
 export interface RandomSplitOptions {
-  /** Decides who comes where; the same seed splits the same way. Default: the seed of `manualSeed`. */
-  readonly seed?: number
+  /** Decides who comes where. Default: the generator that `manualSeed` seeds. */
+  readonly generator?: Generator
 }
 
 /**
@@ -158,7 +158,7 @@ export interface RandomSplitOptions {
  * the length, or fractions that add up to 1; what rounding leaves over goes to the first parts.
  *
  * @example
- * const [train, test] = randomSplit([1, 2, 3, 4, 5], [0.6, 0.4], { seed: 1 })
+ * const [train, test] = randomSplit([1, 2, 3, 4, 5], [0.6, 0.4], { generator: new Generator(1) })
  * train.length // -> 3
  * test.length // -> 2
  */
@@ -167,16 +167,13 @@ export function randomSplit<Item>(
   parts: readonly number[],
   options: RandomSplitOptions = {},
 ): Subset<Item>[] {
-  checkOptions('randomSplit', options, ['seed'])
+  checkOptions('randomSplit', options, ['generator'])
   const whole = asDataset('randomSplit', dataset)
   const counts = partCounts(parts, whole.length)
-  const order = randomOrder(whole.length, checkSeed('randomSplit', options.seed), splitStream)
+  const order = permutation(whole.length, options.generator)
   let from = 0
   return counts.map((count) => new Subset(whole, order.subarray(from, (from += count))))
 }
-
-/** Stands where loaders have the epoch, so that a split and a shuffle never give the same order. */
-const splitStream = 2 ** 32 - 1
 
 /** A dataset over a plain array, or the dataset itself. Throws a ValueError for anything else. */
 export function asDataset<Item>(where: string, dataset: DatasetLike<Item>): Dataset<Item> {

@@ -1,8 +1,10 @@
 /** @file Tensors as a dataset: item i is row i of each. */
 import type { Tensor } from '../tensor/tensor.ts'
 import { formatShape } from '../core/shape.ts'
+import { fromTypedArray } from '../ops/create.ts'
 import { checkTensor } from '../ops/define.ts'
 import { ShapeError, ValueError } from '../util/errors.ts'
+import type { Collated } from './collate.ts'
 import { checkIndex, type Dataset } from './dataset.ts'
 
 /**
@@ -38,5 +40,17 @@ export class TensorDataset<T extends readonly Tensor[]> implements Dataset<T> {
   get(index: number): T {
     checkIndex('TensorDataset', index, this.length)
     return this.tensors.map((t) => t.slice(index)) as readonly Tensor[] as T
+  }
+
+  /** Rows of each tensor: a view where they follow each other, else gathered by a kernel. */
+  getBatch(indices: Int32Array): Collated<T> {
+    const first = indices[0] ?? 0
+    const end = first + indices.length
+    if (indices.every((index, i) => index === first + i) && first >= 0 && end <= this.length)
+      return this.tensors.map((t) => t.slice([first, end])) as readonly Tensor[] as Collated<T>
+    const positions = Int32Array.from(indices)
+    return this.tensors.map((t) =>
+      t.indexSelect(0, fromTypedArray(positions, [positions.length], { device: t.device })),
+    ) as readonly Tensor[] as Collated<T>
   }
 }

@@ -1,7 +1,7 @@
 /** @file Datasets made of others, random splits, and collating. */
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { tensor, type Tensor } from 'tandem'
+import { Generator, tensor, type Tensor } from 'tandem'
 import { collate, ConcatDataset, MapDataset, randomSplit, Subset, TensorDataset } from 'tandem/data'
 
 const numbers = (n: number) => Array.from({ length: n }, (_, i) => i)
@@ -47,15 +47,16 @@ describe('randomSplit', () => {
         fc.integer(),
         (length, fraction, seed) => {
           const parts = [fraction, 1 - fraction]
-          const [a, b] = randomSplit(numbers(length), parts, { seed }) as [
-            Subset<number>,
-            Subset<number>,
-          ]
+          const [a, b] = randomSplit(numbers(length), parts, {
+            generator: new Generator(seed),
+          }) as [Subset<number>, Subset<number>]
           expect([...all(a), ...all(b)].toSorted((p, q) => (p as number) - (q as number))).toEqual(
             numbers(length),
           )
           expect(Math.abs(a.length - fraction * length)).toBeLessThan(1.001)
-          expect(all(randomSplit(numbers(length), parts, { seed })[0]!)).toEqual(all(a))
+          expect(
+            all(randomSplit(numbers(length), parts, { generator: new Generator(seed) })[0]!),
+          ).toEqual(all(a))
         },
       ),
     )
