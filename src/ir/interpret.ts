@@ -24,6 +24,12 @@ type Evaluate = () => ScalarValue
 export function interpretGroup(group: Group, args: LaunchArguments): boolean {
   const sizeOf = (s: Size): number => (typeof s === 'number' ? s : args.sizes[s.slot]!)
   const position = new Map<Axis, number>()
+  // Counts moves, so that what several expressions share is evaluated once between two of them.
+  let moves = 0
+  const move = (axis: Axis, to: number): void => {
+    position.set(axis, to)
+    moves++
+  }
   const compiled = new Map<Expr, Evaluate>()
 
   const compile = (e: Expr): Evaluate => {
@@ -47,7 +53,7 @@ export function interpretGroup(group: Group, args: LaunchArguments): boolean {
     const axis = axes[depth]!
     const extent = sizeOf(axis.extent)
     for (let i = 0; i < extent; i++) {
-      position.set(axis, i)
+      move(axis, i)
       forEach(axes, body, depth + 1)
     }
   }
@@ -60,6 +66,17 @@ export function interpretGroup(group: Group, args: LaunchArguments): boolean {
       if (at !== undefined && axes.every((axis, i) => position.get(axis) === at![i])) return value
       value = compute()
       at = axes.map((axis) => position.get(axis))
+      return value
+    }
+  }
+
+  const untilMoved = (compute: Evaluate): Evaluate => {
+    let at = -1
+    let value: ScalarValue = 0
+    return () => {
+      if (at === moves) return value
+      value = compute()
+      at = moves
       return value
     }
   }
@@ -92,7 +109,7 @@ export function interpretGroup(group: Group, args: LaunchArguments): boolean {
         if (e.op === 'bitcast') return () => bitcastValue(inputs[0]!(), from, e.type)
         const type = e.args[e.args.length - 1]!.type
         const { evaluate } = scalarOp(e.op)
-        return () => rounded(evaluate(type, ...inputs.map((f) => f())), e.type)
+        return untilMoved(() => rounded(evaluate(type, ...inputs.map((f) => f())), e.type))
       }
       case 'reduce': {
         const value = compile(e.value)
@@ -101,7 +118,7 @@ export function interpretGroup(group: Group, args: LaunchArguments): boolean {
           const outside = e.axes.map((axis) => position.get(axis))
           let total = identityOf(e.combine, e.type)
           forEach(e.axes, () => (total = combine(e, total, value())))
-          e.axes.forEach((axis, i) => position.set(axis, outside[i] ?? 0))
+          e.axes.forEach((axis, i) => move(axis, outside[i] ?? 0))
           return total
         })
       }
@@ -111,7 +128,7 @@ export function interpretGroup(group: Group, args: LaunchArguments): boolean {
           const here = position.get(e.axis)!
           let total = identityOf(e.combine, e.type)
           for (let i = 0; i <= here; i++) {
-            position.set(e.axis, i)
+            move(e.axis, i)
             total = combine(e, total, value())
           }
           return total
