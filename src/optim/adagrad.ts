@@ -1,6 +1,6 @@
 /** @file Adagrad. */
 import { full } from '../ops/create.ts'
-import { Buffer, updateCells, type Parameter } from '../tensor/cell.ts'
+import { Buffer, owned, updateCells, type Parameter } from '../tensor/cell.ts'
 import type { Tensor } from '../tensor/tensor.ts'
 import {
   checkNonNegative,
@@ -71,7 +71,8 @@ export class Adagrad extends Optimizer<AdagradOptions> {
     state: ParameterState,
   ): void {
     const { shape, dtype, device } = parameter
-    const sum = (state.slots['sum'] ??= new Buffer(
+    const sum = (state.slots['sum'] ??= owned(
+      Buffer,
       full(shape, initialAccumulatorValue, { dtype, device }),
     ))
     const rate = lr / (1 + (state.step - 1) * lrDecay)

@@ -1,7 +1,7 @@
 /** @file What all optimizers share: parameter groups, checks, state, and the loop over parameters. */
 import { formatShape, sameShape } from '../core/shape.ts'
 import { zeros } from '../ops/create.ts'
-import { Buffer, dropGrad, Parameter } from '../tensor/cell.ts'
+import { Buffer, dropGrad, owned, Parameter } from '../tensor/cell.ts'
 import { Tensor } from '../tensor/tensor.ts'
 import { checkOptions, ValueError } from '../util/errors.ts'
 
@@ -170,7 +170,7 @@ export abstract class Optimizer<H extends Hyperparameters = Hyperparameters> {
     for (const { parameter, step, slots } of loaded) {
       const entries = Object.entries(slots).map(([slot, value]): [string, Buffer] => [
         slot,
-        new Buffer(value.to(parameter.device).clone()),
+        owned(Buffer, value.to(parameter.device).clone()),
       ])
       this.#state.set(parameter, { step, slots: Object.fromEntries(entries) })
     }
@@ -179,7 +179,8 @@ export abstract class Optimizer<H extends Hyperparameters = Hyperparameters> {
 
 /** A tensor remembered beside a parameter, of its shape and dtype; zeros when first asked for. */
 export function slotOf(state: ParameterState, name: string, parameter: Parameter): Buffer {
-  return (state.slots[name] ??= new Buffer(
+  return (state.slots[name] ??= owned(
+    Buffer,
     zeros(parameter.shape, { dtype: parameter.dtype, device: parameter.device }),
   ))
 }

@@ -108,6 +108,16 @@ export class Parameter extends Cell {
  */
 export class Buffer extends Cell {}
 
+/**
+ * A cell around a fresh tensor that nobody else keeps, nor a view of it: the block passes to the cell
+ * alone, so that the first update is in place already.
+ */
+export function owned<C extends Cell>(kind: new (value: Tensor) => C, value: Tensor): C {
+  const cell = new kind(value)
+  cell.storage.shares = 1
+  return cell
+}
+
 /** Forgets the gradient of a tensor, and frees it unless user code has seen it. */
 export function dropGrad(t: Tensor): void {
   const grad = t.gradSlot
