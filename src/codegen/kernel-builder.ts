@@ -20,8 +20,8 @@ export interface Step {
   readonly operands: readonly number[]
 }
 
-/** Where along an axis: the axis itself, every step-th place from an offset on, or an i32 expression (a gather). */
-export type Position = Axis | Strided | Expr
+/** Where along an axis: the axis itself, a place linear in axes, or an i32 expression (a gather). */
+export type Position = Axis | Strided | Sum | Expr
 
 /** offset + axis * step. */
 export interface Strided {
@@ -30,8 +30,22 @@ export interface Strided {
   readonly offset: number
 }
 
+/** offset + the sum of axis * step: where an element of a window lies. */
+export interface Sum {
+  readonly terms: readonly { readonly axis: Axis; readonly step: number }[]
+  readonly offset: number
+}
+
 const isAxis = (p: Position): p is Axis => 'extent' in p
 const isStrided = (p: Position): p is Strided => 'step' in p
+const isSum = (p: Position): p is Sum => 'terms' in p
+
+/** A place linear in axes as a sum; undefined for a gather. */
+function asSum(p: Position): Sum | undefined {
+  if (isAxis(p)) return { terms: [{ axis: p, step: 1 }], offset: 0 }
+  if (isStrided(p)) return { terms: [p], offset: p.offset }
+  return isSum(p) ? p : undefined
+}
 
 /**
  * Builds one kernel. Operands are numbered as the op's inputs, then outputs, then temporaries; every
@@ -124,11 +138,31 @@ export class KernelBuilder {
     return axes.length === 0 ? value : this.s.reduce(combine, axes, value)
   }
 
-  /** The position an axis or expression stands for, as an i32 expression. */
+  /** The position an axis, a place or an expression stands for, as an i32 expression. */
   at(position: Position): Expr {
-    if (isAxis(position)) return this.s.at(position)
-    if (!isStrided(position)) return position
-    return this.s.add(this.s.mul(this.s.at(position.axis), position.step), position.offset)
+    const { s } = this
+    const sum = asSum(position)
+    if (sum === undefined) return position as Expr
+    let total: Expr | undefined
+    for (const { axis, step } of sum.terms) {
+      const term = step === 1 ? s.at(axis) : s.mul(s.at(axis), step)
+      total = total === undefined ? term : s.add(total, term)
+    }
+    if (total === undefined) return s.const('i32', sum.offset)
+    return sum.offset === 0 ? total : s.add(total, sum.offset)
+  }
+
+  /** Whether positions lie inside a tensor of this shape; undefined where that is certain. */
+  inside(shape: Shape, positions: readonly Position[]): Expr | undefined {
+    const { s } = this
+    let all: Expr | undefined
+    positions.forEach((position, i) => {
+      const { low, high } = rangeOf(position)
+      const at = this.at(position)
+      const bounds = [low < 0 && s.le(0, at), high >= shape[i]! && s.lt(at, shape[i]!)]
+      for (const bound of bounds) if (bound) all = all === undefined ? bound : s.and(all, bound)
+    })
+    return all
   }
 
   finish(): Step {
@@ -164,10 +198,28 @@ export class KernelBuilder {
       const position = positions[i + skipped]!
       const stride = strides[i]!
       if (stride === 0 || (n === 1 && isAxis(position))) return []
-      if (!isStrided(position)) return [{ index: this.at(position), stride }]
-      offset += position.offset * stride
-      return [{ index: this.s.at(position.axis), stride: stride * position.step }]
+      const sum = asSum(position)
+      if (sum === undefined) return [{ index: position as Expr, stride }]
+      offset += sum.offset * stride
+      return sum.terms.map(({ axis, step }) => ({
+        index: this.s.at(axis),
+        stride: stride * step,
+      }))
     })
     return { offset, terms }
   }
+}
+
+// The first and the last position, as far as the axes tell.
+function rangeOf(position: Position): { low: number; high: number } {
+  const sum = asSum(position)
+  if (sum === undefined) return { low: -Infinity, high: Infinity }
+  let low = sum.offset
+  let high = sum.offset
+  for (const { axis, step } of sum.terms) {
+    const span = typeof axis.extent === 'number' ? (axis.extent - 1) * step : Infinity * step
+    if (span < 0) low += span
+    else high += span
+  }
+  return { low, high }
 }

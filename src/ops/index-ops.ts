@@ -60,7 +60,7 @@ const scatterAddOp = defineOp<{ axis: number; shape: Shape }>({
     k.store(out(), replaceAxes(axes, axis, 1, position), k.load(1, axes), true)
     return [start.finish(), k.finish()]
   },
-  vjp({ g, inputs: [index, src, base], attributes: { axis }, needs }) {
+  vjp({ g, inputs: [index, src], attributes: { axis }, needs }) {
     return [undefined, needs(1) ? ofSource() : undefined, needs(2) ? g : undefined]
     // Only as much of src as the index covers was added.
     function ofSource(): Tensor {

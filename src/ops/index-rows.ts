@@ -67,7 +67,7 @@ const indexAddOp = defineOp<AddAttributes>({
     k.store(out(), replaceAxes(axes, axis, ndim, position), value, true)
     return [start.finish(), k.finish()]
   },
-  vjp: ({ g, inputs: [index, , base], attributes: { where, axis, without }, needs }) => [
+  vjp: ({ g, inputs: [index], attributes: { where, axis, without }, needs }) => [
     undefined,
     needs(1) ? take(where, g, axis, index as Tensor, { without }) : undefined,
     needs(2) ? g : undefined,

@@ -13,9 +13,10 @@ import {
   tensor,
   ValueError,
   zeros,
+  type DType,
+  type Tensor,
 } from 'tandem'
-import { plain, PlainArray, positions } from './plain.ts'
-import type { DType } from 'tandem'
+import { plain, positions, type PlainArray } from './plain.ts'
 import { all, floats, ints, type InputSpec, type Row } from './row.ts'
 
 const index = (shape: readonly number[], high: number, dtype: DType = 'int32'): InputSpec => ({
@@ -56,7 +57,7 @@ const noIntegers = {
 export const rows: Row[] = [
   {
     op: 'gather',
-    call: (x, p, axis: number) => gather(x, axis, p),
+    call: (x: Tensor, p: Tensor, axis: number) => gather(x, axis, p),
     reference: (x: PlainArray, p: PlainArray, axis: number) =>
       plain(p.shape, (...i) => x.at(...i.with(axis, p.at(...i)))),
     dtypes: all,
@@ -91,7 +92,7 @@ export const rows: Row[] = [
   },
   {
     op: 'scatterAdd',
-    call: (x, p, src, axis: number) => scatterAdd(x, axis, p, src),
+    call: (x: Tensor, p: Tensor, src: Tensor, axis: number) => scatterAdd(x, axis, p, src),
     reference: (x: PlainArray, p: PlainArray, src: PlainArray, axis: number) =>
       adding(x, p.shape, src, (i) => i.with(axis, p.at(...i))),
     dtypes: [...floats, ...ints],
@@ -125,7 +126,7 @@ export const rows: Row[] = [
   {
     op: 'take',
     covers: ['indexSelect'],
-    call: (x, p, axis: number) => indexSelect(x, axis, p),
+    call: (x: Tensor, p: Tensor, axis: number) => indexSelect(x, axis, p),
     reference: (x: PlainArray, p: PlainArray, axis: number) => take(x, axis, p),
     dtypes: all,
     samples: [
@@ -178,7 +179,7 @@ export const rows: Row[] = [
     op: 'embedding',
     note: 'rows without gradient',
     // What gradcheck cannot see, the padding row being constant: only the others move.
-    call: (weight, p) =>
+    call: (weight: Tensor, p: Tensor) =>
       embedding(
         weight.slice([1, null]).pad([
           [1, 0],
@@ -193,7 +194,7 @@ export const rows: Row[] = [
     op: 'indexAdd',
     withoutOnnx:
       'ScatterND with a reduction covers it only for axis 0 and positions of another shape',
-    call: (x, p, src, axis: number) => indexAdd(x, axis, p, src),
+    call: (x: Tensor, p: Tensor, src: Tensor, axis: number) => indexAdd(x, axis, p, src),
     reference: (x: PlainArray, p: PlainArray, src: PlainArray, axis: number) =>
       adding(x, src.shape, src, (i) => i.with(axis, p.at(i[axis]!))),
     dtypes: [...floats, ...ints],

@@ -1,0 +1,286 @@
+/** @file The operators behind convolutions over any number of axes: the convolution and its two transposes. */
+import type { KernelBuilder, Position, Step, Sum } from '../codegen/kernel-builder.ts'
+import { dtypes, promote } from '../core/dtype.ts'
+import type { Shape } from '../core/shape.ts'
+import type { Axis, Expr } from '../ir/expr.ts'
+import { dispatch } from '../tensor/dispatch.ts'
+import type { InputSpec, LowerContext } from '../tensor/op.ts'
+import type { Tensor } from '../tensor/tensor.ts'
+import { defineOp } from './define.ts'
+import { sumDType } from './reduction.ts'
+
+/**
+ * Note [Convolution]: with window position i = o * stride + k * dilation - before, a convolution is
+ * y[n, co, o] = sum over ci, k of x[n, ci, i] * w[co, ci, k], x being 0 outside. It is linear in x and
+ * in w, so its gradients are the sums over the same triples (o, k, i) with other letters free, and each
+ * of the three operators has the other two as gradients. Padding after the end only decides how many o
+ * there are, so `sizes` stands for it.
+ */
+export interface Windows {
+  readonly stride: readonly number[]
+  readonly before: readonly number[]
+  readonly dilation: readonly number[]
+  readonly groups: number
+}
+
+interface Attributes extends Windows, Readonly<Record<string, unknown>> {
+  /** Sizes of the result along the axes that are convolved. */
+  readonly sizes: Shape
+}
+
+type Context = LowerContext<Attributes>
+
+const convOp = defineOp<Attributes>({
+  name: 'conv',
+  kind: 'contract',
+  onnx: 'Conv',
+  specialize: true,
+  infer: ([x, w], { sizes }) => [result(x!, w!, [x!.shape[0]!, w!.shape[0]!, ...sizes])],
+  lower(context) {
+    const { attributes, inputs, out, kernel } = context
+    const { groups, sizes } = attributes
+    const [x, w] = inputs as [InputSpec, InputSpec]
+    const k = kernel()
+    const [n, group, co, ...o] = k.axes([
+      x.shape[0]!,
+      groups,
+      w.shape[0]! / groups,
+      ...sizes,
+    ]) as Channels
+    const [ci, ...taps] = k.inner(w.shape.slice(1)) as [Axis, ...Axis[]]
+    const channel = within(group, co, w.shape[0]! / groups)
+    const inside = windowOf(attributes, o, taps)
+    const input = loadWindow(context, k, 0, [n, within(group, ci, w.shape[1]!)], inside)
+    const weight = k.loadAs(outputDType(context), 1, [channel, ci, ...taps])
+    const sum = k.reduce('add', [ci, ...taps], k.s.mul(input, weight))
+    const bias = inputs.length > 2 ? k.loadAs(outputDType(context), 2, [channel]) : undefined
+    k.store(out(), [n, channel, ...o], bias === undefined ? sum : k.s.add(sum, bias))
+    return [k.finish()]
+  },
+  vjp: ({ g, inputs, shapes: [x, w], attributes, needs }) => [
+    needs(0) ? convInputGrad(g, inputs[1] as Tensor, attributes, x!.slice(2)) : undefined,
+    needs(1) ? convWeightGrad(inputs[0] as Tensor, g, attributes, w!.slice(2)) : undefined,
+    needs(2) ? g.sum({ axis: g.shape.flatMap((_, i) => (i === 1 ? [] : [i])) }) : undefined,
+  ],
+  saves: 'inputs',
+})
+
+// Inputs: the gradient g [n, co, o] and the weight. The result: x[n, ci, i], the sum over co and k.
+const convInputGradOp = defineOp<Attributes>({
+  name: 'convInputGrad',
+  kind: 'contract',
+  onnx: 'ConvTranspose',
+  specialize: true,
+  infer: ([g, w], { groups, sizes }) => [
+    result(g!, w!, [g!.shape[0]!, w!.shape[1]! * groups, ...sizes]),
+  ],
+  lower(context) {
+    const { stride, sizes } = context.attributes
+    const count = stride.reduce((product, s, i) => product * Math.min(s, sizes[i]!), 1)
+    if (count > mostPhases) return [lowerUndivided(context)]
+    return combinations(stride.map((s, i) => Math.min(s, sizes[i]!))).map((rests) =>
+      lowerPhase(context, rests),
+    )
+  },
+  vjp: ({ g, inputs, shapes: [grad, w], attributes, needs }) => [
+    needs(0) ? conv(g, inputs[1] as Tensor, undefined, attributes, grad!.slice(2)) : undefined,
+    needs(1) ? convWeightGrad(g, inputs[0] as Tensor, attributes, w!.slice(2)) : undefined,
+  ],
+  saves: 'inputs',
+})
+
+// Inputs: x and the gradient g [n, co, o]. The result: w[co, ci, k], the sum over n and o.
+const convWeightGradOp = defineOp<Attributes>({
+  name: 'convWeightGrad',
+  kind: 'contract',
+  onnx: undefined,
+  specialize: true,
+  infer: ([x, g], { groups, sizes }) => [
+    result(x!, g!, [g!.shape[1]!, x!.shape[1]! / groups, ...sizes]),
+  ],
+  lower(context) {
+    const { attributes, inputs, out, kernel } = context
+    const { groups, sizes } = attributes
+    const [x, g] = inputs as [InputSpec, InputSpec]
+    const k = kernel()
+    const perGroup = g.shape[1]! / groups
+    const [group, co, ci, ...taps] = k.axes([
+      groups,
+      perGroup,
+      x.shape[1]! / groups,
+      ...sizes,
+    ]) as Channels
+    const [n, ...o] = k.inner([g.shape[0]!, ...g.shape.slice(2)]) as [Axis, ...Axis[]]
+    const channel = within(group, co, perGroup)
+    const inside = windowOf(attributes, o, taps)
+    const input = loadWindow(context, k, 0, [n, within(group, ci, x.shape[1]! / groups)], inside)
+    const grad = k.loadAs(outputDType(context), 1, [n, channel, ...o])
+    k.store(out(), [channel, ci, ...taps], k.reduce('add', [n, ...o], k.s.mul(grad, input)))
+    return [k.finish()]
+  },
+  vjp: ({ g, inputs, shapes: [x, grad], attributes, needs }) => [
+    needs(0) ? convInputGrad(inputs[1] as Tensor, g, attributes, x!.slice(2)) : undefined,
+    needs(1) ? conv(inputs[0] as Tensor, g, undefined, attributes, grad!.slice(2)) : undefined,
+  ],
+  saves: 'inputs',
+})
+
+type Channels = [Axis, Axis, Axis, ...Axis[]]
+
+/** y[n, co, o] from x, w and a bias per channel; `sizes` are those of o. */
+export function conv(
+  x: Tensor,
+  w: Tensor,
+  bias: Tensor | undefined,
+  windows: Windows,
+  sizes: Shape,
+): Tensor {
+  const inputs = bias === undefined ? [x, w] : [x, w, bias]
+  return dispatch(convOp, inputs, { ...windows, sizes }, keyOf(windows, sizes))
+}
+
+/** x[n, ci, i] from g[n, co, o] and w; `sizes` are those of i. */
+export function convInputGrad(g: Tensor, w: Tensor, windows: Windows, sizes: Shape): Tensor {
+  return dispatch(convInputGradOp, [g, w], { ...windows, sizes }, keyOf(windows, sizes))
+}
+
+/** w[co, ci, k] from x and g[n, co, o]; `sizes` are those of k. */
+function convWeightGrad(x: Tensor, g: Tensor, windows: Windows, sizes: Shape): Tensor {
+  return dispatch(convWeightGradOp, [x, g], { ...windows, sizes }, keyOf(windows, sizes))
+}
+
+const keyOf = ({ stride, before, dilation, groups }: Windows, sizes: Shape) =>
+  [stride, before, dilation, groups, sizes].join('|')
+
+const result = (a: InputSpec, b: InputSpec, shape: Shape) => ({
+  shape,
+  dtype: sumDType(promote(a.dtype, b.dtype)),
+})
+
+const outputDType = ({ outputs }: Context) => outputs[0]!.dtype
+
+/** Channel `inner` of group `outer`. */
+const within = (outer: Axis, inner: Axis, size: number): Sum => ({
+  terms: [
+    { axis: outer, step: size },
+    { axis: inner, step: 1 },
+  ],
+  offset: 0,
+})
+
+/** Where taps of windows lie in the input. */
+function windowOf(
+  { stride, dilation, before }: Windows,
+  o: readonly Axis[],
+  taps: readonly Axis[],
+): Sum[] {
+  return o.map((axis, i) => ({
+    terms: [
+      { axis, step: stride[i]! },
+      { axis: taps[i]!, step: dilation[i]! },
+    ],
+    offset: -before[i]!,
+  }))
+}
+
+/** An element under a window, 0 where the window hangs over the edge. */
+function loadWindow(
+  context: Context,
+  k: KernelBuilder,
+  operand: number,
+  leading: readonly Position[],
+  places: readonly Position[],
+): Expr {
+  const shape = context.inputs[operand]!.shape.slice(2)
+  const positions = [...leading, ...places]
+  return k.loadAs(outputDType(context), operand, positions, k.inside(shape, places))
+}
+
+// -- the gradient of the input
+
+/** More kernels than this are not worth their size: one kernel then skips what does not fit the stride. */
+const mostPhases = 16
+
+// Note [Phases]: i + before - k * dilation must be a multiple of the stride. For i = q * stride + rest
+// only every period-th tap k does that, so each rest has a dense convolution of its own, with a part of
+// the taps, in which o is linear in q and the number of the tap.
+function lowerPhase(context: Context, rests: readonly number[]): Step {
+  const { attributes, inputs, kernel, out } = context
+  const { stride, before, dilation, groups, sizes } = attributes
+  const [g, w] = inputs as [InputSpec, InputSpec]
+  const k = kernel()
+  const counts = sizes.map((size, i) => Math.ceil((size - rests[i]!) / stride[i]!))
+  const [n, group, ci, ...q] = k.axes([g.shape[0]!, groups, w.shape[1]!, ...counts]) as Channels
+  const target = q.map((axis, i) => ({ axis, step: stride[i]!, offset: rests[i]! }))
+  const place = [n, within(group, ci, w.shape[1]!), ...target]
+  const phases = rests.map((rest, i) =>
+    tapsOf(rest + before[i]!, stride[i]!, dilation[i]!, w.shape[i + 2]!),
+  )
+  if (phases.some((phase) => phase.count === 0)) {
+    k.store(out(), place, k.s.const(dtypes[outputDType(context)].compute, 0))
+    return k.finish()
+  }
+  const perGroup = w.shape[0]! / groups
+  const [co, ...j] = k.inner([perGroup, ...phases.map((phase) => phase.count)]) as [Axis, ...Axis[]]
+  const channel = within(group, co, perGroup)
+  const o = phases.map(({ start, step }, i) => ({
+    terms: [
+      { axis: q[i]!, step: 1 },
+      { axis: j[i]!, step: -step },
+    ],
+    offset: start,
+  }))
+  const taps = phases.map(({ first, period }, i) => ({ axis: j[i]!, step: period, offset: first }))
+  const grad = loadWindow(context, k, 0, [n, channel], o)
+  const weight = k.loadAs(outputDType(context), 1, [channel, ci, ...taps])
+  k.store(out(), place, k.reduce('add', [co, ...j], k.s.mul(grad, weight)))
+  return k.finish()
+}
+
+/** The taps first + j * period that reach a place, from o = start - j * step (+ q). */
+function tapsOf(place: number, stride: number, dilation: number, size: number) {
+  const period = stride / gcd(stride, dilation)
+  let first = 0
+  while (first < period && (place - first * dilation) % stride !== 0) first++
+  const count = first === period ? 0 : Math.max(0, Math.ceil((size - first) / period))
+  const start = (place - first * dilation) / stride
+  return { first, period, count, start, step: (period * dilation) / stride }
+}
+
+function lowerUndivided(context: Context): Step {
+  const { attributes, inputs, kernel, out } = context
+  const { stride, before, dilation, groups, sizes } = attributes
+  const [g, w] = inputs as [InputSpec, InputSpec]
+  const k = kernel()
+  const { s } = k
+  const [n, group, ci, ...x] = k.axes([g.shape[0]!, groups, w.shape[1]!, ...sizes]) as Channels
+  const perGroup = w.shape[0]! / groups
+  const [co, ...taps] = k.inner([perGroup, ...w.shape.slice(2)]) as [Axis, ...Axis[]]
+  const channel = within(group, co, perGroup)
+  const up = x.map((axis, i) =>
+    k.at({
+      terms: [
+        { axis, step: 1 },
+        { axis: taps[i]!, step: -dilation[i]! },
+      ],
+      offset: before[i]!,
+    }),
+  )
+  const o = up.map((place, i) => s.div(place, stride[i]!))
+  const fits = up.map((place, i) => s.eq(s.rem(place, stride[i]!), 0))
+  const guard = fits.reduce((a, b) => s.and(a, b), k.inside(g.shape.slice(2), o)!)
+  const grad = k.loadAs(outputDType(context), 0, [n, channel, ...o], guard)
+  const weight = k.loadAs(outputDType(context), 1, [channel, ci, ...taps])
+  const place = [n, within(group, ci, w.shape[1]!), ...x]
+  k.store(out(), place, k.reduce('add', [co, ...taps], s.mul(grad, weight)))
+  return k.finish()
+}
+
+const gcd = (a: number, b: number): number => (b === 0 ? a : gcd(b, a % b))
+
+/** All lists with entry i below counts[i]. */
+const combinations = (counts: readonly number[]): number[][] =>
+  counts.reduce<number[][]>(
+    (lists, n) => lists.flatMap((list) => Array.from({ length: n }, (_, i) => [...list, i])),
+    [[]],
+  )
