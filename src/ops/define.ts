@@ -1,6 +1,7 @@
 /** @file How ops are defined: a registry, and a factory for the families whose shape and lowering follow from their kind. */
 import { dtypes, isFloat, resultType, type DType } from '../core/dtype.ts'
 import { broadcastShapes } from '../core/shape.ts'
+import { derivative } from '../ir/derivative.ts'
 import type { Expr, ExprBuilder } from '../ir/expr.ts'
 import { dispatch } from '../tensor/dispatch.ts'
 import type { InputSpec, LowerContext, Op, OutputSpec } from '../tensor/op.ts'
@@ -34,11 +35,22 @@ export interface ElementwiseOp {
   readonly onnx?: string
   /** The value at one element; operands arrive converted to the compute type. */
   scalar(s: ExprBuilder, ...operands: Expr[]): Expr
+  /** The gradient rule in terms of ops. Or state one of the next two, which make it one kernel. */
   vjp?(context: GradContext): readonly (Tensor | undefined)[]
+  /**
+   * The gradient of each operand, from the gradient g of the result and the operands; undefined for
+   * none. 'derived' differentiates `scalar`.
+   */
+  readonly partials?: 'derived' | readonly (PartialRule | undefined)[]
+  /** The gradient of the only operand, from that of the result and the result itself. */
+  fromOutput?(s: ExprBuilder, g: Expr, output: Expr): Expr
   readonly saves?: 'inputs' | 'outputs' | 'none'
-  /** Which dtypes make no sense, with the reason; e.g. floats for bitwise operations. */
+  /** Why a dtype makes no sense and what to do instead; undefined if it does. */
   refuse?(dtype: DType): string | undefined
 }
+
+/** The gradient of one operand at one element. */
+export type PartialRule = (s: ExprBuilder, g: Expr, ...operands: Expr[]) => Expr
 
 /** An operand of an elementwise op: a plain number takes part as PyTorch's weak scalar does. */
 export type Operand = Tensor | number
@@ -53,33 +65,70 @@ export function unary(spec: ElementwiseOp): (x: Tensor) => Tensor {
 }
 
 /** A function of two tensors (or a tensor and a number), element by element, broadcasting. */
-export function binary(spec: ElementwiseOp): (a: Tensor, b: Operand) => Tensor {
+export function binary(spec: ElementwiseOp): (a: Operand, b: Operand) => Tensor {
   const op = elementwise(spec)
   return (a, b) => {
-    checkTensor(spec.name, 'a', a)
-    if (typeof b !== 'number') checkTensor(spec.name, 'b', b)
+    checkOperands(spec.name, a, b)
     return dispatch(op, [a, b])
   }
 }
 
 /** Registers an elementwise op of any number of operands. */
 export function elementwise(spec: ElementwiseOp): Op {
-  return defineOp<Attributes>({
+  return defineOp<Attributes>(makeElementwise(spec))
+}
+
+function makeElementwise(spec: ElementwiseOp): Op {
+  return {
     name: spec.name,
     kind: 'elementwise',
     onnx: spec.onnx,
     infer: (inputs) => [inferElementwise(spec, inputs)],
     lower: (context) => [lowerElementwise(spec, context)],
-    ...(spec.vjp && { vjp: spec.vjp }),
-    ...(spec.saves && { saves: spec.saves }),
-  })
+    ...gradientOf(spec),
+  }
+}
+
+// Note [Derived gradients]: the gradient of an elementwise op is elementwise itself, so it is one
+// kernel, made from its scalar expression when first needed. Its own gradient is derived in turn:
+// that is how derivatives of any order come about.
+function gradientOf(spec: ElementwiseOp): Pick<Op, 'vjp' | 'saves'> {
+  const { name, partials, fromOutput } = spec
+  if (spec.vjp !== undefined) return { vjp: spec.vjp, ...(spec.saves && { saves: spec.saves }) }
+  const made: Op[] = []
+  const gradientOp = (i: number, scalar: PartialRule): Op =>
+    (made[i] ??= makeElementwise({
+      name: `${name}.grad`,
+      dtype: 'promote',
+      scalar,
+      partials: 'derived',
+    }))
+  if (fromOutput !== undefined)
+    return {
+      vjp: ({ g, output }) => [dispatch(gradientOp(0, fromOutput), [g, output])],
+      saves: 'outputs',
+    }
+  if (partials === undefined) return {}
+  const partialOf = (i: number): PartialRule | undefined =>
+    partials !== 'derived'
+      ? partials[i]
+      : (s, g, ...operands) =>
+          derivative(s, spec.scalar(s, ...operands), operands[i]!, g) ?? s.like(g, 0)
+  return {
+    vjp: ({ g, inputs, needs }) =>
+      inputs.map((_, i) => {
+        const partial = needs(i) ? partialOf(i) : undefined
+        return partial && dispatch(gradientOp(i, partial), [g, ...inputs])
+      }),
+    saves: 'inputs',
+  }
 }
 
 function inferElementwise(spec: ElementwiseOp, inputs: readonly InputSpec[]): OutputSpec {
   const shape = broadcastShapes(spec.name, ...inputs.map((x) => x.shape))
   const dtype = computeDType(spec, inputs)
   const why = spec.refuse?.(dtype)
-  if (why !== undefined) throw new DTypeError(`${spec.name}: ${why}, received ${describe(inputs)}`)
+  if (why !== undefined) throw new DTypeError(`${spec.name}: received ${describe(inputs)}. ${why}`)
   return { shape, dtype: spec.dtype === 'bool' ? 'bool' : dtype }
 }
 
@@ -111,6 +160,22 @@ export function describe(inputs: readonly InputSpec[]): string {
     .map((x) => (x.scalar === undefined ? `${x.dtype} [${x.shape.join(', ')}]` : 'a number'))
     .join(' and ')
 }
+
+/** Throws a ValueError unless all are tensors or numbers, one at least a tensor. */
+export function checkOperands(where: string, a: Operand, b: Operand): void {
+  if (a instanceof Tensor) {
+    if (typeof b !== 'number') checkTensor(where, 'b', b)
+  } else if (typeof a !== 'number') checkTensor(where, 'a', a)
+  else if (typeof b !== 'number') checkTensor(where, 'b', b)
+  else
+    throw new ValueError(
+      `${where}: received the numbers ${a} and ${b}. Expected at least one tensor; wrap one: tensor(${a})`,
+    )
+}
+
+/** For `refuse`: arithmetic that bool has none of. */
+export const needsNumbers = (dtype: DType): string | undefined =>
+  dtype === 'bool' ? "Expected numbers; cast first: x.cast('int32')" : undefined
 
 /** Throws a ValueError unless `x` is a tensor. */
 export function checkTensor(where: string, name: string, x: unknown): asserts x is Tensor {
