@@ -80,9 +80,15 @@ export function compileExample(code: string): { program: string; assertions: Ass
     edits.push(...assertionEdits(assertion, assertions.length, statement))
     assertions.push(assertion)
   })
-  const { code: stripped } = transformSync('example.ts', applyEdits(code, edits))
+  // Without its imports, the code would pass for a script, where top-level await is an error.
+  const stripped = transformSync('example.ts', applyEdits(code, edits), { sourceType: 'module' })
+  if (stripped.errors[0] !== undefined)
+    throw new SyntaxError(`example: ${stripped.errors[0].message}`)
   // The block lets an example declare a name that is also in scope.
-  return { program: `'use strict'; {\n${stripped.replace(/^export \{\};?$/m, '')}\n}`, assertions }
+  return {
+    program: `'use strict'; {\n${stripped.code.replace(/^export \{\};?$/m, '')}\n}`,
+    assertions,
+  }
 }
 
 type Checkable = ESTree.ExpressionStatement | ESTree.VariableDeclaration
