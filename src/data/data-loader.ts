@@ -38,6 +38,7 @@ const knownOptions = [
  * concerned is due. Leaving the loop early stops the fetching.
  *
  * @example
+ * import { DataLoader, TensorDataset } from 'tandem/data'
  * const x = tensor([[1, 2], [3, 4], [5, 6]])
  * const y = tensor([0, 1, 0], { dtype: 'int32' })
  * const loader = new DataLoader(new TensorDataset(x, y), { batchSize: 2 })

@@ -23,11 +23,12 @@ export type DatasetLike<Item> = Dataset<Item> | readonly Item[]
  * again starts again.
  *
  * @example
+ * import { DataLoader, IterableDataset } from 'tandem/data'
  * const squares = new IterableDataset(function* () {
  *   for (let i = 0; i < 3; i++) yield i * i
  * })
  * const loader = new DataLoader(squares, { batchSize: 2 })
- * for (const batch of loader) console.log(batch) // tensor([0, 1], float32, wasm) and tensor([4], float32, wasm)
+ * Array.from(loader) // -> [tensor([0, 1], float32, wasm), tensor([4], float32, wasm)]
  */
 export class IterableDataset<Item> {
   readonly #start: () => Iterator<Item> | AsyncIterator<Item> | Iterable<Item> | AsyncIterable<Item>

@@ -29,11 +29,12 @@ export function standardOutput(): Output | undefined {
  * elsewhere there is one line per epoch.
  *
  * @example
+ * import { Model, ProgressBar } from 'tandem/train'
  * const lines: string[] = []
  * const model = new Model(new nn.Linear(1, 1)).compile({ optimizer: 'sgd', loss: 'meanSquaredError' })
  * const bar = new ProgressBar({ live: false, write: (text) => lines.push(text) })
  * await model.fit(tensor([[1]]), tensor([[2]]), { verbose: 0, callbacks: [bar] })
- * lines.join('').replace(/[0-9.]+/g, '#') // -> 'Epoch #/# - #s - loss: #\n'
+ * lines.join('').trim().replace(/[0-9.]+/g, '#') // -> Epoch #/# - #s - loss: #
  */
 export class ProgressBar implements Callback {
   readonly #isLive: boolean

@@ -31,6 +31,7 @@ const patience = 1500
  * 0-d int32 tensor. The pixels stay bytes in memory; a batch is converted when it is made.
  *
  * @example
+ * import { DataLoader } from 'tandem/data'
  * const digits = await MNIST.load({ split: 'test', download: false, syntheticCount: 100 })
  * digits.length // -> 100
  * digits.get(0)[0].shape // -> [1, 28, 28]
