@@ -16,3 +16,7 @@ export { ModuleDict, ModuleList, ParameterList, Sequential } from './containers.
 export { Flatten, Identity } from './simple.ts'
 export * from './activations.ts'
 export * as init from './init.ts'
+export { Conv1d, Conv2d, type ConvOptions } from './conv.ts'
+export { Dropout, type DropoutLayerOptions } from './dropout.ts'
+export { Embedding, type EmbeddingLayerOptions } from './embedding.ts'
+export * from './losses.ts'
