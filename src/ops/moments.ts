@@ -79,7 +79,7 @@ export function variance(x: Tensor, options: VarianceOptions = {}): Tensor {
  * equal is 0.
  *
  * @example
- * std(tensor([[1, 3], [5, 5]]), { axis: 1 }) // -> tensor([1.4142, 0], float32, wasm)
+ * std(tensor([[1, 3], [5, 5]]), { axis: 1 }) // -> tensor([1.4142, 0.0000], float32, wasm)
  */
 export function std(x: Tensor, options: VarianceOptions = {}): Tensor {
   checkTensor('std', 'x', x)

@@ -170,7 +170,7 @@ export function logSoftmax(x: Tensor, options: SoftmaxOptions = {}): Tensor {
  * of rows of -Infinity.
  *
  * @example
- * logSumExp(tensor([[1000, 1000], [0, -Infinity]]), { axis: 1 }) // -> tensor([1000.6931, 0], float32, wasm)
+ * logSumExp(tensor([[1000, 1000], [0, 0]]), { axis: 1 }) // -> tensor([1000.6932,    0.6931], float32, wasm)
  */
 export const logSumExp = reduction({
   name: 'logSumExp',

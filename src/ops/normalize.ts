@@ -1,0 +1,246 @@
+/** @file The kernels behind every norm layer: subtract the mean, divide by the deviation, scale and shift. */
+import { dtypes } from '../core/dtype.ts'
+import type { Expr } from '../ir/expr.ts'
+import { dispatchAll } from '../tensor/dispatch.ts'
+import type { LowerContext, Op } from '../tensor/op.ts'
+import type { Tensor } from '../tensor/tensor.ts'
+import type { GradContext } from '../tensor/types.ts'
+import { defineOp } from './define.ts'
+
+type Attributes = {
+  /** The axes over which mean and deviation are taken. */
+  readonly axes: readonly number[]
+  /** The axes along which weight and bias vary; together they are their shape. */
+  readonly parameterAxes: readonly number[]
+  readonly weighted: boolean
+  readonly biased: boolean
+  /** Whether the mean is subtracted. */
+  readonly centred: boolean
+  readonly eps: number
+}
+
+/**
+ * Note [Norms]: with d = x - mean(x) (or x), r = 1 / sqrt(mean(d^2) + eps) and y = d r, the result is
+ * y w + b. For a gradient g of the result, v = g w and the projection P(v) = v - mean(v) - y mean(v y),
+ *
+ *   dx = r P(v)     dw = sum(g y)     db = sum(g)
+ *
+ * (mean(v) only where the mean is subtracted). P is its own adjoint, and dr = -r^2 y dx / n, so for
+ * gradients e of dx and h of g y
+ *
+ *   dv = r P(e)     dg = w dv + h y     dw = sum(g dv)
+ *   dx = -r^2 (P(m e + a v) + y (mean(e v) - mean(e) mean(v) - a m)) + r P(h g)
+ *   with m = mean(v y) and a = mean(e y).
+ */
+function normOp(name: string, onnx: string | undefined): Op<Attributes> {
+  return defineOp<Attributes>({
+    name,
+    kind: 'row',
+    onnx,
+    infer([x], { axes }) {
+      const { shape, dtype } = x!
+      const rows = shape.filter((_, i) => !axes.includes(i))
+      const statistics = { shape: rows, dtype: dtype === 'float64' ? dtype : 'float32' } as const
+      return [{ shape, dtype }, statistics, statistics]
+    },
+    lower: (context) => [lowerStatistics(context), lowerResult(context)],
+    vjp({ g, inputs, outputs, attributes }) {
+      const { parameterAxes, weighted, biased } = attributes
+      const [x, , weight] = inputs as readonly Tensor[]
+      const others = { axis: othersThan(parameterAxes, x!.ndim) }
+      const given = [g, x!, outputs[1]!, outputs[2]!, ...(weighted ? [weight!] : [])]
+      const [dx, scaled] = dispatchAll(normBackwardOp, given, attributes, keyOf(attributes))
+      return [
+        dx,
+        undefined,
+        ...(weighted ? [scaled!.sum(others)] : []),
+        ...(biased ? [g.sum(others)] : []),
+      ]
+    },
+  })
+}
+
+const othersThan = (axes: readonly number[], ndim: number): number[] =>
+  Array.from({ length: ndim }, (_, i) => i).filter((i) => !axes.includes(i))
+
+const keyOf = ({ axes, parameterAxes, weighted, biased, centred }: Attributes): string =>
+  `${axes.join()}|${parameterAxes.join()}|${weighted}${biased}${centred}`
+
+// Mean (0 where it is not subtracted) and 1 / deviation, by two passes.
+function lowerStatistics({ attributes, inputs, outputs, kernel, out }: LowerContext<Attributes>) {
+  const { axes, centred } = attributes
+  const k = kernel()
+  const { s } = k
+  const { shape } = inputs[0]!
+  const type = dtypes[outputs[1]!.dtype].compute
+  const rows = k.axes(outputs[1]!.layout.shape)
+  const mean = (f: (x: Expr) => Expr): Expr => {
+    const inner = k.inner(axes.map((a) => shape[a]!))
+    let row = 0
+    const positions = shape.map((_, i) =>
+      axes.includes(i) ? inner[axes.indexOf(i)]! : rows[row++]!,
+    )
+    const count = inner
+      .map((a) => s.convert(s.size(a.extent), type))
+      .reduce((a, b) => s.mul(a, b), s.const(type, 1))
+    return s.div(k.reduce('add', inner, f(s.convert(k.load(0, positions), type))), count)
+  }
+  const centre = centred ? mean((x) => x) : s.const(type, 0)
+  const square = mean((x) => s.mul(s.sub(x, centre), s.sub(x, centre)))
+  const eps = s.convert(k.param(0), type)
+  k.store(out(1), rows, centre)
+  k.store(out(2), rows, s.div(s.const(type, 1), s.sqrt(s.add(square, eps))))
+  return k.finish()
+}
+
+function lowerResult({ attributes, outputs, kernel, out }: LowerContext<Attributes>) {
+  const { axes, parameterAxes, weighted, biased } = attributes
+  const k = kernel()
+  const { s } = k
+  const all = k.axes(outputs[0]!.layout.shape)
+  const rows = all.filter((_, i) => !axes.includes(i))
+  const along = parameterAxes.map((a) => all[a]!)
+  const type = dtypes[outputs[1]!.dtype].compute
+  const load = (operand: number, at: typeof all) => s.convert(k.load(operand, at), type)
+  let y = s.mul(s.sub(load(0, all), load(out(1), rows)), load(out(2), rows))
+  if (weighted) y = s.mul(y, load(2, along))
+  if (biased) y = s.add(y, load(weighted ? 3 : 2, along))
+  k.store(out(), all, y)
+  return k.finish()
+}
+
+/** Inputs g, x, mean, 1 / deviation and perhaps weight; outputs dx and, with a weight, g y. */
+const normBackwardOp: Op<Attributes> = defineOp<Attributes>({
+  name: 'normBackward',
+  kind: 'row',
+  onnx: undefined,
+  infer(inputs, { weighted }) {
+    const { shape, dtype } = inputs[1]!
+    return weighted
+      ? [
+          { shape, dtype },
+          { shape, dtype },
+        ]
+      : [{ shape, dtype }]
+  },
+  lower({ attributes, inputs, outputs, kernel, out }) {
+    const { axes, parameterAxes, weighted, centred } = attributes
+    const k = kernel()
+    const { s } = k
+    const { shape } = inputs[1]!
+    const all = k.axes(outputs[0]!.layout.shape)
+    const type = dtypes[inputs[2]!.dtype].compute
+    const at = (positions: typeof all) => {
+      const load = (operand: number, axesOf: typeof all) => s.convert(k.load(operand, axesOf), type)
+      const rows = positions.filter((_, i) => !axes.includes(i))
+      const g = load(0, positions)
+      const r = load(3, rows)
+      const y = s.mul(s.sub(load(1, positions), load(2, rows)), r)
+      const v = weighted
+        ? s.mul(
+            g,
+            load(
+              4,
+              parameterAxes.map((a) => positions[a]!),
+            ),
+          )
+        : g
+      return { g, r, y, v }
+    }
+    const mean = (f: (p: ReturnType<typeof at>) => Expr): Expr => {
+      const inner = k.inner(axes.map((a) => shape[a]!))
+      const positions = all.map((a, i) => (axes.includes(i) ? inner[axes.indexOf(i)]! : a))
+      const count = inner
+        .map((a) => s.convert(s.size(a.extent), type))
+        .reduce((a, b) => s.mul(a, b), s.const(type, 1))
+      return s.div(k.reduce('add', inner, f(at(positions))), count)
+    }
+    const { g, r, y, v } = at(all)
+    const along = s.mul(
+      y,
+      mean((p) => s.mul(p.v, p.y)),
+    )
+    const centre = centred
+      ? s.sub(
+          v,
+          mean((p) => p.v),
+        )
+      : v
+    k.store(out(0), all, s.mul(r, s.sub(centre, along)))
+    if (weighted) k.store(out(1), all, s.mul(g, y))
+    return [k.finish()]
+  },
+  vjp: backwardOfBackward,
+  saves: 'inputs',
+})
+
+function backwardOfBackward({
+  gs: [e, h],
+  inputs,
+  attributes,
+}: GradContext<Attributes>): readonly (Tensor | undefined)[] {
+  const { axes, parameterAxes, centred, eps } = attributes
+  const [g, x, , , weight] = inputs as [Tensor, Tensor, Tensor, Tensor, Tensor?]
+  const mean = (t: Tensor) => t.mean({ axis: axes, keepDims: true })
+  const centre = (t: Tensor) => (centred ? t.sub(mean(t)) : t)
+  const d = centre(x)
+  const r = mean(d.mul(d)).add(eps).sqrt().reciprocal()
+  const y = d.mul(r)
+  const project = (t: Tensor) => centre(t).sub(y.mul(mean(t.mul(y))))
+  const w = weight?.reshape(x.shape.map((n, i) => (parameterAxes.includes(i) ? n : 1)))
+  const v = w === undefined ? g : g.mul(w)
+  let dg: Tensor | undefined
+  let dx: Tensor | undefined
+  let dw: Tensor | undefined
+  if (e !== undefined) {
+    const dv = project(e).mul(r)
+    const m = mean(v.mul(y))
+    const a = mean(e.mul(y))
+    const spread = mean(e.mul(v)).sub(a.mul(m))
+    const rest = centred ? spread.sub(mean(e).mul(mean(v))) : spread
+    dg = w === undefined ? dv : dv.mul(w)
+    dw = w && g.mul(dv).sum({ axis: othersThan(parameterAxes, x.ndim) })
+    dx = project(e.mul(m).add(v.mul(a)))
+      .add(y.mul(rest))
+      .mul(r.mul(r))
+      .neg()
+  }
+  if (h !== undefined) {
+    const byY = h.mul(y)
+    const byX = project(h.mul(g)).mul(r)
+    dg = dg === undefined ? byY : dg.add(byY)
+    dx = dx === undefined ? byX : dx.add(byX)
+  }
+  return [dg, dx, undefined, undefined, dw]
+}
+
+/** Which norm it is, as operators know it; the mathematics is one. */
+const ops = {
+  layerNorm: normOp('layerNorm', 'LayerNormalization'),
+  rmsNorm: normOp('rmsNorm', 'RMSNormalization'),
+  batchNorm: normOp('batchNorm', undefined),
+  groupNorm: normOp('groupNorm', undefined),
+}
+
+export interface NormalizeOptions {
+  readonly axes: readonly number[]
+  readonly parameterAxes: readonly number[]
+  readonly weight: Tensor | undefined
+  readonly bias: Tensor | undefined
+  readonly eps: number
+}
+
+/** The normalised tensor, and mean and 1 / sqrt(variance + eps) over `axes` (which are dropped). */
+export function normalize(
+  name: keyof typeof ops,
+  x: Tensor,
+  { axes, parameterAxes, weight, bias, eps }: NormalizeOptions,
+): { output: Tensor; mean: Tensor; scale: Tensor } {
+  const weighted = weight !== undefined
+  const biased = bias !== undefined
+  const centred = name !== 'rmsNorm'
+  const attributes = { axes, parameterAxes, weighted, biased, centred, eps }
+  const inputs = [x, eps, ...(weighted ? [weight] : []), ...(biased ? [bias] : [])]
+  const [output, mean, scale] = dispatchAll(ops[name], inputs, attributes, keyOf(attributes))
+  return { output: output!, mean: mean!, scale: scale! }
+}
