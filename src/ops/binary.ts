@@ -110,7 +110,11 @@ export const remainder = binary({
   onnx: 'Mod',
   scalar: flooredRemainder,
   // a - b floor(a / b), the quotient constant between its jumps
-  partials: [(_s, g) => g, (s, g, a, b) => s.neg(s.mul(g, flooredQuotient(s, a, b)))],
+  vjp: ({ g, inputs: [a, b], needs }) => [
+    g,
+    needs(1) ? g.mul(floorDivide(a!, b!)).neg() : undefined,
+  ],
+  saves: 'inputs',
   refuse: needsNumbers,
 })
 
@@ -126,7 +130,12 @@ export const fmod = binary({
   dtype: 'promote',
   onnx: 'Mod',
   scalar: truncatedRemainder,
-  partials: [(_s, g) => g, (s, g, a, b) => s.neg(s.mul(g, s.trunc(s.div(a, b))))],
+  // a - b trunc(a / b)
+  vjp: ({ g, inputs: [a, b], needs }) => [
+    g,
+    needs(1) ? g.mul(div(a!, b!).trunc()).neg() : undefined,
+  ],
+  saves: 'inputs',
   refuse: needsNumbers,
 })
 

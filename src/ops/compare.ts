@@ -298,5 +298,5 @@ export function isClose(a: Operand, b: Operand, options: CloseOptions = {}): Ten
 export function allClose(a: Operand, b: Operand, options: CloseOptions = {}): Tensor {
   checkOperands('allClose', a, b)
   checkOptions('allClose', options, ['rtol', 'atol', 'equalNaN'])
-  return isClose(a, b, options).logicalNot().sum().eq(0)
+  return isClose(a, b, options).all()
 }

@@ -2,11 +2,13 @@
 import * as tandem from 'tandem'
 import { DTypeError, ShapeError, tensor, ValueError, type DType, type Tensor } from 'tandem'
 import { elementwise } from './plain.ts'
-import { all, binaryRow, floats, ints, type ErrorSample, type Row } from './row.ts'
+import { binaryRow, bool, floats, ints, type ErrorSample, type Row } from './row.ts'
 
 const numbers = [...floats, ...ints]
 const flags = tensor([true, false])
 const composed = 'a formula of other ONNX operators'
+
+const ofBools = [{ inputs: [[7], [7]], dtypes: bool, grad: false }]
 
 const refusesBools = (call: (a: Tensor, b: Tensor) => Tensor): ErrorSample => ({
   what: 'bools',
@@ -128,6 +130,7 @@ export const rows: Row[] = [
   binaryRow('floorDivide', tandem.floorDivide, floorQuotient, {
     dtypes: ['float32', 'float64'],
     withoutOnnx: composed,
+    grad: 'first-order',
     domain: [-9, 9],
     errors: [refusesBools(tandem.floorDivide)],
   }),
@@ -207,8 +210,8 @@ export const rows: Row[] = [
     grad: false,
   },
   numberFirst('pow', tandem.pow, cPow, 2),
-  binaryRow('maximum', tandem.maximum, Math.max, { dtypes: all }),
-  binaryRow('minimum', tandem.minimum, Math.min, { dtypes: all }),
+  binaryRow('maximum', tandem.maximum, Math.max, { dtypes: numbers, samples: ofBools }),
+  binaryRow('minimum', tandem.minimum, Math.min, { dtypes: numbers, samples: ofBools }),
   numberFirst('maximum', tandem.maximum, Math.max, 1),
   binaryRow('atan2', tandem.atan2, Math.atan2, { withoutOnnx: composed }),
   binaryRow(

@@ -73,7 +73,7 @@ export const rows: Row[] = [
       },
       {
         what: 'bools',
-        call: () => tensor([true]).clamp({ min: 0 }),
+        call: () => tensor([true]).clamp({ min: tensor([false]) }),
         error: DTypeError,
         message: /clampMin: received bool/,
       },

@@ -62,7 +62,7 @@ export const rows: Row[] = [
     ],
   }),
   keeping('abs', tandem.abs, Math.abs),
-  keeping('sign', tandem.sign, Math.sign),
+  keeping('sign', tandem.sign, Math.sign, { grad: 'first-order' }),
   keeping('square', tandem.square, (x) => x * x, { withoutOnnx: composed }),
   floating('sqrt', tandem.sqrt, Math.sqrt, { domain: [0.1, 5] }),
   floating('rsqrt', tandem.rsqrt, (x) => 1 / Math.sqrt(x), {
@@ -76,12 +76,14 @@ export const rows: Row[] = [
     unaryRow(op, tandem[op], Math[op], {
       dtypes: all,
       domain: [-4, 4],
+      grad: 'first-order',
       ...(op === 'trunc' && { withoutOnnx: composed }),
     }),
   ),
   unaryRow('round', tandem.round, halfToEven, {
     dtypes: all,
     domain: [-4, 4],
+    grad: 'first-order',
     samples: [
       {
         inputs: [{ shape: [8], values: [-2.5, -1.5, -0.5, 0.5, 1.5, 2.5, 8388609, 0.49999997] }],
