@@ -20,3 +20,12 @@ export { Conv1d, Conv2d, type ConvOptions } from './conv.ts'
 export { Dropout, type DropoutLayerOptions } from './dropout.ts'
 export { Embedding, type EmbeddingLayerOptions } from './embedding.ts'
 export * from './losses.ts'
+export { BatchNorm1d, BatchNorm2d, type BatchNormOptions } from './batch-norm.ts'
+export {
+  GroupNorm,
+  LayerNorm,
+  RMSNorm,
+  type GroupNormOptions,
+  type LayerNormOptions,
+  type RMSNormOptions,
+} from './norm.ts'
