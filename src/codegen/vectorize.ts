@@ -41,7 +41,12 @@ export function chooseLanes(
   }
   exprs.forEach(visit)
   const isWide = (e: Expr) => e.type === 'f64' || e.type === 'i64'
-  const isNarrow = (e: Expr) => e.type === 'f32' || (e.type === 'i32' && !isPlainIndex(e, axis))
+  const isPosition = (e: Expr) => e.kind === 'axis' && e.axis === axis
+  // A position inside an affine index needs no vector of integers; one that is an operand does.
+  const isNarrow = (e: Expr) =>
+    e.type === 'f32' ||
+    (e.type === 'i32' && !isPosition(e)) ||
+    (e.kind !== 'load' && childrenOf(e).some(isPosition))
   const anyWide = along.some(isWide)
   if (anyWide && along.some(isNarrow)) return 1
   const width = traits.vectorBytes / (anyWide ? 8 : 4)
@@ -65,11 +70,6 @@ export function chooseLanes(
   }
   if (!stored.every((dtype) => traits.vectorMemory(memoryOf[dtype], width))) return 1
   return width * (cost <= 5 ? 4 : cost <= 12 ? 2 : 1)
-}
-
-// An axis used only inside an affine index needs no vector of integers.
-function isPlainIndex(e: Expr, axis: Axis): boolean {
-  return e.kind === 'axis' && e.axis === axis
 }
 
 // Number of native rows an operation becomes, or undefined when it cannot be a vector.

@@ -202,6 +202,28 @@ describe('lowering agrees with the interpreter', () => {
       { buffers: [f32(21), new Uint8Array(21)] },
     )
   })
+  test.each(['float32', 'float64', 'int64'] as const)('positions beside values of %s', (dtype) => {
+    const s = new ExprBuilder()
+    const i = s.axis(21)
+    const x = s.load(0, dtype, at(s, [i, 1]))
+    const make = { float32: Float32Array, float64: Float64Array, int64: BigInt64Array }[dtype]
+    const data = dtype === 'int64' ? new BigInt64Array(21).fill(3n) : new make(21).fill(3 as never)
+    agree(
+      s,
+      group({
+        axes: [i],
+        buffers: [
+          { dtype, access: 'read' },
+          { dtype, access: 'write' },
+        ],
+        stores: [
+          { buffer: 1, index: at(s, [i, 1]), value: s.select(s.lt(s.at(i), 9), x, s.like(x, 0)) },
+        ],
+      }),
+      { buffers: [data as TypedArray, new make(21)] },
+      0,
+    )
+  })
   test.each(['float16', 'bfloat16', 'uint8', 'int8', 'int32', 'bool', 'float64', 'int64'] as const)(
     'storage of %s',
     (dtype) => {
