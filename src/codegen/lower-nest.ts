@@ -2,12 +2,18 @@
 import { freeAxes, identityOf, type Axis, type Expr, type ExprBuilder } from '../ir/expr.ts'
 import { rootsOf, visitAll, type Group, type Store } from '../ir/group.ts'
 import type { Kernel, Value } from '../ir/loops.ts'
+import { extentOf } from './contract-blocks.ts'
 import { accumulator, combineValues, Emitter, memoryOf } from './emitter.ts'
 import type { TargetTraits } from './target-traits.ts'
 import { chooseLanes, contiguousAlong, decompose } from './vectorize.ts'
 
 /** Reductions longer than this are summed in blocks, so that rounding errors grow with the block count only. */
 const sumBlock = 8192
+
+/** Reductions over fewer points than this, a pooling window say, are too short for loops and for lanes. */
+const shortReduction = 10
+
+const isShort = (axes: readonly Axis[]): boolean => extentOf(axes) < shortReduction
 
 /** Lowers any group. Contractions come here too when they are too thin for tiles. */
 export function lowerNest(s: ExprBuilder, group: Group, traits: TargetTraits): Kernel {
@@ -99,7 +105,10 @@ class NestLowering {
       return undefined
     if (checks.some((c) => freeAxes(c).has(axis))) return undefined
     if (rows.has(axis) && !contiguousAlong(reduces, axis)) {
-      const inner = reduces.every((r) => contiguousAlong([r.value], r.axes[r.axes.length - 1]!))
+      const inner = reduces.every((r) => {
+        const last = r.axes[r.axes.length - 1]!
+        return !isShort([last]) && contiguousAlong([r.value], last)
+      })
       if (inner) return undefined
     }
     const dtypes = stores.map((store) => this.#group.buffers[store.buffer]!.dtype)
@@ -261,6 +270,15 @@ class NestLowering {
     const [axis, ...rest] = axes
     if (axis === undefined) return body()
     const b = this.#b
+    if (isShort(axes)) {
+      // Windows are walked without loops, so that positions of neighbouring taps share their sums.
+      for (let i = 0; i < (axis.extent as number); i++)
+        b.scope(() => {
+          b.bind(axis, b.int(i))
+          this.#nest(rest, body)
+        })
+      return
+    }
     b.loop(b.int(0), b.size(axis.extent), 1, (i) => {
       b.bind(axis, i)
       this.#nest(rest, body)
