@@ -1,11 +1,17 @@
 /** @file Elements picked by positions, and added at positions. */
-import { dtypes, promote, type DType } from '../core/dtype.ts'
+import { dtypes } from '../core/dtype.ts'
 import { formatShape, normalizeAxis, sameShape, type Shape } from '../core/shape.ts'
 import { dispatch } from '../tensor/dispatch.ts'
 import type { Tensor } from '../tensor/tensor.ts'
 import { checkOptions, DTypeError, ShapeError, ValueError } from '../util/errors.ts'
 import { checkTensor, defineOp } from './define.ts'
-import { checkedPosition, checkPositionDType, outOfRange, replaceAxes } from './positions.ts'
+import {
+  checkAddable,
+  checkedPosition,
+  checkPositionDType,
+  outOfRange,
+  replaceAxes,
+} from './positions.ts'
 
 const gatherOp = defineOp<{ axis: number }>({
   name: 'gather',
@@ -100,14 +106,6 @@ export function scatterAdd(x: Tensor, axis: number, index: Tensor, src: Tensor):
 function scatterInto(shape: Shape, axis: number, index: Tensor, src: Tensor, base?: Tensor) {
   const inputs = base === undefined ? [index, src] : [index, src, base]
   return dispatch(scatterAddOp, inputs, { axis, shape }, `${axis}|${shape.join()}`)
-}
-
-/** Throws a DTypeError when adding `src` would lose its fractions or its range. */
-export function checkAddable(where: string, x: DType, src: DType): void {
-  if (promote(x, src) !== x)
-    throw new DTypeError(
-      `${where}: src is ${src}, which does not fit into x of dtype ${x}. Cast one: src.cast('${x}') or x.cast('${promote(x, src)}')`,
-    )
 }
 
 function checkIndex(where: string, x: Tensor, axis: number, index: Tensor): number {

@@ -6,8 +6,13 @@ import { dispatch } from '../tensor/dispatch.ts'
 import type { Tensor } from '../tensor/tensor.ts'
 import { checkOptions, ShapeError, ValueError } from '../util/errors.ts'
 import { checkTensor, defineOp } from './define.ts'
-import { checkAddable } from './index-ops.ts'
-import { checkedPosition, checkPositionDType, outOfRange, replaceAxes } from './positions.ts'
+import {
+  checkAddable,
+  checkedPosition,
+  checkPositionDType,
+  outOfRange,
+  replaceAxes,
+} from './positions.ts'
 
 interface TakeAttributes extends Readonly<Record<string, unknown>> {
   readonly where: string

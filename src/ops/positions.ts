@@ -1,6 +1,6 @@
 /** @file Tensors of positions: their dtypes, the check that they lie inside an axis, and the error when one does not. */
 import type { KernelBuilder, Position } from '../codegen/kernel-builder.ts'
-import { dtypes } from '../core/dtype.ts'
+import { dtypes, promote, type DType } from '../core/dtype.ts'
 import { formatShape } from '../core/shape.ts'
 import type { Expr } from '../ir/expr.ts'
 import type { Tensor } from '../tensor/tensor.ts'
@@ -12,6 +12,14 @@ export function checkPositionDType(where: string, name: string, index: Tensor): 
   throw new DTypeError(
     `${where}: ${name} is ${index.dtype}. Positions are integers (int32, int64 or uint8); cast them: ${name}.cast('int32')`,
   )
+}
+
+/** Throws a DTypeError when adding `src` would lose its fractions or its range. */
+export function checkAddable(where: string, x: DType, src: DType): void {
+  if (promote(x, src) !== x)
+    throw new DTypeError(
+      `${where}: src is ${src}, which does not fit into x of dtype ${x}. Cast one: src.cast('${x}') or x.cast('${promote(x, src)}')`,
+    )
 }
 
 /** A loaded position as an i32 expression; the kernel checks that it lies inside `extent`. */
