@@ -2,12 +2,19 @@
 
 import { parseArgs } from 'node:util'
 import { FULL, measureCase, QUICK, type Case } from './harness.ts'
-import { jsonLine, machineLine, tableLines } from './report.ts'
+import { figureJson, figureLine, jsonLine, machineLine, tableLines, type Figure } from './report.ts'
 
-const BENCHES: Record<string, () => Promise<{ cases: Case[] }>> = {
+/** A benchmark has cases in which libraries compete, or figures of Tandem alone. */
+interface Bench {
+  readonly cases?: readonly Case[]
+  figures?(): Promise<Figure[]>
+}
+
+const BENCHES: Record<string, () => Promise<Bench>> = {
   gemm: () => import('./gemm.bench.ts'),
   mlp: () => import('./mlp.bench.ts'),
   overhead: () => import('./overhead.bench.ts'),
+  size: () => import('./size.bench.ts'),
 }
 
 const { values: options, positionals } = parseArgs({
@@ -30,8 +37,10 @@ if (unknown === undefined) {
 }
 
 async function runBench(name: string): Promise<void> {
-  const { cases } = await BENCHES[name]!()
+  const { cases = [], figures } = await BENCHES[name]!()
   if (!options.json) console.log(machineLine())
+  for (const figure of (await figures?.()) ?? [])
+    console.log(options.json ? figureJson(name, figure) : figureLine(name, figure))
   for (const test of cases) {
     const result = await measureCase(
       options['no-peers'] ? withoutPeers(test) : test,

@@ -3,6 +3,26 @@
 import { cpus, loadavg } from 'node:os'
 import { ratioToBestPeer, type Case, type CaseResult } from './harness.ts'
 
+/** A number that is no race between contenders. */
+export interface Figure {
+  name: string
+  unit: string
+  value: number
+  /** What it must stay below. */
+  limit?: number
+}
+
+/** A figure as a line of JSON. */
+export function figureJson(bench: string, { name, unit, value, limit }: Figure): string {
+  return JSON.stringify({ bench, case: name, unit, tandem: round(value), limit })
+}
+
+/** A figure as a line of text. */
+export function figureLine(bench: string, { name, unit, value, limit }: Figure): string {
+  const bound = limit === undefined ? '' : `  (limit ${limit} ${unit})`
+  return `${bench}: ${name.padEnd(48)} ${format(value).padStart(6)} ${unit}${bound}`
+}
+
 /** One line of JSON: medians, and Tandem over the best peer (above 1 is always better). */
 export function jsonLine(bench: string, test: Case, result: CaseResult): string {
   const { tandem, ...others } = result
