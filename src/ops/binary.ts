@@ -260,7 +260,7 @@ const smallest = (s: ExprBuilder, x: Expr) => s.like(x, x.type === 'f32' ? 2 ** 
  * log(exp(a) + exp(b)) without overflow. Shapes broadcast; integers become float32.
  *
  * @example
- * logaddexp(tensor([1000, 0]), tensor([1000, 1])) // -> tensor([1000.6931, 1.3133], float32, wasm)
+ * logaddexp(tensor([1000, 0]), tensor([1000, 1])) // -> tensor([1000.6932,    1.3133], float32, wasm)
  */
 export const logaddexp = binary({
   name: 'logaddexp',

@@ -15,7 +15,8 @@ const castOp = defineOp<{ dtype: DType }>({
     const to = dtypes[outputs[0]!.dtype].compute
     const value = k.load(0, axes)
     // Small integers wrap through int32, as PyTorch's do.
-    const narrow = dtypes[outputs[0]!.dtype].bytes === 1 && inputs[0]!.dtype === 'int64'
+    const { kind, bytes } = dtypes[outputs[0]!.dtype]
+    const narrow = kind === 'int' && bytes === 1 && inputs[0]!.dtype === 'int64'
     k.store(out(), axes, k.s.convert(narrow ? k.s.convert(value, 'i32') : value, to))
     return [k.finish()]
   },

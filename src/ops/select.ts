@@ -118,7 +118,7 @@ const clampOp = elementwise({
  * DTypeError for bools.
  *
  * @example
- * clamp(tensor([-1, 0.5, 2]), { min: 0, max: 1 }) // -> tensor([0, 0.5, 1], float32, wasm)
+ * clamp(tensor([-1, 0.5, 2]), { min: 0, max: 1 }) // -> tensor([0.0, 0.5, 1.0], float32, wasm)
  */
 export function clamp(x: Tensor, options: ClampOptions): Tensor {
   checkTensor('clamp', 'x', x)

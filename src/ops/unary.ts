@@ -68,7 +68,7 @@ export const square = unary({
  * The square root, exactly rounded; NaN below 0. Shape of `x`; integers become float32.
  *
  * @example
- * sqrt(tensor([4, 2])) // -> tensor([2, 1.4142], float32, wasm)
+ * sqrt(tensor([4, 2])) // -> tensor([2.0000, 1.4142], float32, wasm)
  */
 export const sqrt = unary({
   name: 'sqrt',
@@ -82,7 +82,7 @@ export const sqrt = unary({
  * 1 / sqrt(x). Shape of `x`; integers become float32.
  *
  * @example
- * rsqrt(tensor([4, 1])) // -> tensor([0.5, 1], float32, wasm)
+ * rsqrt(tensor([4, 1])) // -> tensor([0.5, 1.0], float32, wasm)
  */
 export const rsqrt = unary({
   name: 'rsqrt',
@@ -96,7 +96,7 @@ export const rsqrt = unary({
  * 1 / x. Shape of `x`; integers become float32.
  *
  * @example
- * reciprocal(tensor([4, -1])) // -> tensor([0.25, -1], float32, wasm)
+ * reciprocal(tensor([4, -1])) // -> tensor([ 0.25, -1.00], float32, wasm)
  */
 export const reciprocal = unary({
   name: 'reciprocal',
@@ -169,7 +169,7 @@ export const round = unary({
  * e to the power x. Shape of `x`; integers become float32.
  *
  * @example
- * exp(tensor([0, 1])) // -> tensor([1, 2.7183], float32, wasm)
+ * exp(tensor([0, 1])) // -> tensor([1.0000, 2.7183], float32, wasm)
  */
 export const exp = unary({
   name: 'exp',
@@ -184,7 +184,7 @@ export const exp = unary({
  * exp(x) - 1, accurate near 0. Shape of `x`; integers become float32.
  *
  * @example
- * expm1(tensor([0, 1])) // -> tensor([0, 1.7183], float32, wasm)
+ * expm1(tensor([0, 1])) // -> tensor([0.0000, 1.7183], float32, wasm)
  */
 export const expm1 = unary({
   name: 'expm1',
@@ -197,7 +197,7 @@ export const expm1 = unary({
  * The natural logarithm; -Infinity at 0 and NaN below. Shape of `x`; integers become float32.
  *
  * @example
- * log(tensor([1, 10])) // -> tensor([0, 2.3026], float32, wasm)
+ * log(tensor([1, 10])) // -> tensor([0.0000, 2.3026], float32, wasm)
  */
 export const log = unary({
   name: 'log',
@@ -211,7 +211,7 @@ export const log = unary({
  * log(1 + x), accurate near 0. Shape of `x`; integers become float32.
  *
  * @example
- * log1p(tensor([0, 1])) // -> tensor([0, 0.6931], float32, wasm)
+ * log1p(tensor([0, 1])) // -> tensor([0.0000, 0.6931], float32, wasm)
  */
 export const log1p = unary({
   name: 'log1p',
@@ -252,7 +252,7 @@ export const log10 = unary({
  * The sine. Shape of `x`; integers become float32.
  *
  * @example
- * sin(tensor([0, 1])) // -> tensor([0, 0.8415], float32, wasm)
+ * sin(tensor([0, 1])) // -> tensor([0.0000, 0.8415], float32, wasm)
  */
 export const sin = unary({
   name: 'sin',
@@ -266,7 +266,7 @@ export const sin = unary({
  * The cosine. Shape of `x`; integers become float32.
  *
  * @example
- * cos(tensor([0, 1])) // -> tensor([1, 0.5403], float32, wasm)
+ * cos(tensor([0, 1])) // -> tensor([1.0000, 0.5403], float32, wasm)
  */
 export const cos = unary({
   name: 'cos',
@@ -280,7 +280,7 @@ export const cos = unary({
  * The tangent. Shape of `x`; integers become float32.
  *
  * @example
- * tan(tensor([0, 1])) // -> tensor([0, 1.5574], float32, wasm)
+ * tan(tensor([0, 1])) // -> tensor([0.0000, 1.5574], float32, wasm)
  */
 export const tan = unary({
   name: 'tan',
@@ -294,7 +294,7 @@ export const tan = unary({
  * The inverse sine, from -pi/2 to pi/2; NaN outside -1 to 1. Shape of `x`; integers become float32.
  *
  * @example
- * asin(tensor([0, 1])) // -> tensor([0, 1.5708], float32, wasm)
+ * asin(tensor([0, 1])) // -> tensor([0.0000, 1.5708], float32, wasm)
  */
 export const asin = unary({
   name: 'asin',
@@ -308,7 +308,7 @@ export const asin = unary({
  * The inverse cosine, from 0 to pi; NaN outside -1 to 1. Shape of `x`; integers become float32.
  *
  * @example
- * acos(tensor([0, 1])) // -> tensor([1.5708, 0], float32, wasm)
+ * acos(tensor([0, 1])) // -> tensor([1.5708, 0.0000], float32, wasm)
  */
 export const acos = unary({
   name: 'acos',
@@ -322,7 +322,7 @@ export const acos = unary({
  * The inverse tangent, from -pi/2 to pi/2. Shape of `x`; integers become float32.
  *
  * @example
- * atan(tensor([0, 1])) // -> tensor([0, 0.7854], float32, wasm)
+ * atan(tensor([0, 1])) // -> tensor([0.0000, 0.7854], float32, wasm)
  */
 export const atan = unary({
   name: 'atan',
@@ -336,7 +336,7 @@ export const atan = unary({
  * The hyperbolic sine. Shape of `x`; integers become float32.
  *
  * @example
- * sinh(tensor([0, 1])) // -> tensor([0, 1.1752], float32, wasm)
+ * sinh(tensor([0, 1])) // -> tensor([0.0000, 1.1752], float32, wasm)
  */
 export const sinh = unary({
   name: 'sinh',
@@ -350,7 +350,7 @@ export const sinh = unary({
  * The hyperbolic cosine. Shape of `x`; integers become float32.
  *
  * @example
- * cosh(tensor([0, 1])) // -> tensor([1, 1.5431], float32, wasm)
+ * cosh(tensor([0, 1])) // -> tensor([1.0000, 1.5431], float32, wasm)
  */
 export const cosh = unary({
   name: 'cosh',
@@ -364,7 +364,7 @@ export const cosh = unary({
  * The hyperbolic tangent. Shape of `x`; integers become float32.
  *
  * @example
- * tanh(tensor([0, 1])) // -> tensor([0, 0.7616], float32, wasm)
+ * tanh(tensor([0, 1])) // -> tensor([0.0000, 0.7616], float32, wasm)
  */
 export const tanh = unary({
   name: 'tanh',
@@ -379,7 +379,7 @@ export const tanh = unary({
  * become float32.
  *
  * @example
- * erf(tensor([0, 1])) // -> tensor([0, 0.8427], float32, wasm)
+ * erf(tensor([0, 1])) // -> tensor([0.0000, 0.8427], float32, wasm)
  */
 export const erf = unary({
   name: 'erf',

@@ -12,7 +12,7 @@ const softplus = (x: number) => Math.max(x, 0) + Math.log1p(Math.exp(-Math.abs(x
 const six = (x: number) => Math.min(Math.max(x, 0), 6)
 const unknownOption = (op: 'leakyRelu' | 'elu' | 'gelu' | 'softplus') => ({
   what: 'an unknown option',
-  call: () => tandem[op](tensor([1]), { slope: 1 } as never),
+  call: () => tensor([1])[op]({ slope: 1 } as never),
   error: ValueError,
   message: new RegExp(`${op}: unknown option 'slope'`),
 })

@@ -2,7 +2,7 @@
 import * as tandem from 'tandem'
 import { DeviceError, DTypeError, ones, type DType, type Tensor } from 'tandem'
 import { dtypes } from '../../src/core/dtype.ts'
-import { elementwise, PlainArray } from './plain.ts'
+import { elementwise, type PlainArray } from './plain.ts'
 import { all, floats, type Row } from './row.ts'
 
 const x = ones([2])

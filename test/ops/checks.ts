@@ -5,7 +5,7 @@ import { backendNames, getBackend } from '../../src/backend/backend.ts'
 import { dtypes } from '../../src/core/dtype.ts'
 import { sameShape } from '../../src/core/shape.ts'
 import { elementsFor, layouts, randomFor, repeated, specOf, toPlain, toTensor } from './inputs.ts'
-import { PlainArray } from './plain.ts'
+import type { PlainArray } from './plain.ts'
 import { defaultTolerance, floats, type ErrorSample, type Row, type Sample } from './row.ts'
 
 /** Ways to run a row; each must give the same values. */

@@ -52,7 +52,5 @@ describe('ONNX', () => {
 
 test('every exported op has a summary and an example', () => {
   const files = readSources(join(import.meta.dirname, '../../src'))
-  expect(
-    listUndocumentedExports(files, { folders: ['ops'], entries: ['ops/all.ts'] }),
-  ).toEqual([])
+  expect(listUndocumentedExports(files, { folders: ['ops'], entries: ['ops/all.ts'] })).toEqual([])
 })

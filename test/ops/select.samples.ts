@@ -1,7 +1,7 @@
 /** @file Rows of where, clamp and their kin. */
 import * as tandem from 'tandem'
 import { DTypeError, tensor, ValueError, type Tensor } from 'tandem'
-import { elementwise, PlainArray } from './plain.ts'
+import { elementwise, type PlainArray } from './plain.ts'
 import { all, floats, ints, type Input, type Row } from './row.ts'
 
 const composed = 'a formula of other ONNX operators'
