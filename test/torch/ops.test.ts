@@ -3,7 +3,18 @@ import { describe, expect, test } from 'vitest'
 import { readFixture } from './fixture.ts'
 import { caseName, functionOf, orSkip, runCase, type Case } from './run-case.ts'
 
-const families = ['elementwise', 'specials', 'reduce', 'matmul', 'indexing', 'conv', 'norm', 'loss']
+const families = [
+  'elementwise',
+  'specials',
+  'reduce',
+  'matmul',
+  'indexing',
+  'conv',
+  'norm',
+  'loss',
+  'attention',
+  'large',
+]
 
 describe.each(families)('%s', (family) => {
   const cases = readFixture<Case[]>(family)
@@ -14,7 +25,7 @@ describe.each(families)('%s', (family) => {
       orSkip(context, () => expect(runCase(recorded)).toEqual([]))
     })
     // The interpreter is slow and shares everything but the code generator.
-    if (i % 8 === 0)
+    if (i % 8 === 0 && family !== 'large')
       test.skipIf(isMissing)(`${name} (reference)`, (context) => {
         orSkip(context, () => expect(runCase(recorded, 'reference')).toEqual([]))
       })

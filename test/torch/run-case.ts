@@ -4,13 +4,14 @@ import * as tandem from 'tandem'
 import { gradients, Tensor, zeros } from 'tandem'
 import {
   difference,
+  isGenerated,
   isRecorded,
   toTensor,
   upstream,
   valueDifference,
-  type Element,
   type Exactness,
-  type Recorded,
+  type Expected,
+  type Values,
 } from './fixture.ts'
 
 export interface Case {
@@ -19,7 +20,7 @@ export interface Case {
   readonly name?: string
   /** Tensors, plain values, and options holding both. */
   readonly args: readonly unknown[]
-  readonly output: Recorded | readonly Recorded[]
+  readonly output: Expected | readonly Expected[]
   readonly exact?: Exactness
 }
 
@@ -35,10 +36,9 @@ export function functionOf({ op }: Case): AnyFunction | undefined {
 
 /** What differs between Tandem and PyTorch, one line each. */
 export function runCase(recorded: Case, device?: string): string[] {
-  const leaves: { readonly x: Tensor; readonly path: string; readonly grad: readonly Element[] }[] =
-    []
+  const leaves: { readonly x: Tensor; readonly path: string; readonly grad: Values }[] = []
   const lift = (value: unknown, path: string): unknown => {
-    if (isRecorded(value)) {
+    if (isRecorded(value) || isGenerated(value)) {
       const x = toTensor(value, device)
       if (value.grad !== undefined) leaves.push({ x: x.requireGrad(), path, grad: value.grad })
       return x
@@ -50,7 +50,7 @@ export function runCase(recorded: Case, device?: string): string[] {
   }
   const args = recorded.args.map((a, i) => lift(a, `args[${i}]`))
   const outputs = tensorsOf(functionOf(recorded)!(...args))
-  const expected = isRecorded(recorded.output) ? [recorded.output] : recorded.output
+  const expected = 'shape' in recorded.output ? [recorded.output] : recorded.output
   if (outputs.length !== expected.length)
     return [`${outputs.length} outputs, not ${expected.length}`]
   const found: (string | undefined)[] = outputs.map((o, i) =>
