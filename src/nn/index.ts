@@ -29,3 +29,18 @@ export {
   type LayerNormOptions,
   type RMSNormOptions,
 } from './norm.ts'
+export {
+  AdaptiveAvgPool2d,
+  AvgPool1d,
+  AvgPool2d,
+  MaxPool1d,
+  MaxPool2d,
+  type AvgPoolLayerOptions,
+  type MaxPoolLayerOptions,
+} from './pool.ts'
+export {
+  MultiheadAttention,
+  type AttentionCallOptions,
+  type MultiheadAttentionOptions,
+} from './attention.ts'
+export { TransformerEncoderLayer, type TransformerEncoderLayerOptions } from './transformer.ts'
