@@ -53,6 +53,7 @@ export function chooseLanes(
   let cost = 0
   for (const e of along) {
     if (e.kind === 'scan') return 1
+    if (e.kind === 'reduce' && !traits.spells(e.combine, e.type, width)) return 1
     if (e.kind === 'load') {
       if (!traits.vectorMemory(memoryOf[e.dtype], width)) return 1
       if (e.guard !== undefined && freeAxes(e.guard, free).has(axis) && anyWide) return 1

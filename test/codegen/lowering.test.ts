@@ -98,6 +98,29 @@ describe('lowering agrees with the interpreter', () => {
       { buffers: [f32(33 * 18), f32(33)] },
     )
   })
+  test.each(['max', 'min', 'add'] as const)('%s of int64 over the outer axis', (combine) => {
+    const s = new ExprBuilder()
+    const [i, j] = [s.axis(5), s.axis(18)]
+    const x = s.load(0, 'int64', at(s, [i, 18], [j, 1]))
+    agree(
+      s,
+      group({
+        axes: [j],
+        buffers: [
+          { dtype: 'int64', access: 'read' },
+          { dtype: 'int64', access: 'write' },
+        ],
+        stores: [{ buffer: 1, index: at(s, [j, 1]), value: s.reduce(combine, [i], x) }],
+      }),
+      {
+        buffers: [
+          BigInt64Array.from({ length: 90 }, (_, n) => BigInt((n * 37) % 91) - 45n),
+          new BigInt64Array(18),
+        ],
+      },
+      0,
+    )
+  })
   test('cumulative sum along either axis', () => {
     for (const axis of [0, 1]) {
       const s = new ExprBuilder()
