@@ -36,7 +36,7 @@ type Settings = ClassLossSettings & Readonly<Record<string, unknown>>
 const classLossOp: Op<Settings> = defineOp<Settings>({
   name: 'classLoss',
   kind: 'row',
-  onnx: 'SoftmaxCrossEntropyLoss',
+  onnx: undefined,
   infer([x], { classAxis }) {
     const { shape, dtype } = x!
     const rows = { shape: shape.filter((_, i) => i !== classAxis), dtype }
