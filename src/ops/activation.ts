@@ -297,6 +297,11 @@ export const mish = unary({
   name: 'mish',
   dtype: 'floating',
   onnx: 'Mish',
-  scalar: (s, x) => s.mul(x, s.tanh(logOnePlusExp(s, x))),
+  // tanh(log(1 + e)) = w / (w + 2) with w = e (e + 2): one exponential in all
+  scalar(s, x) {
+    const e = s.exp(x)
+    const w = s.mul(e, s.add(e, 2))
+    return s.select(s.gt(x, 20), x, s.mul(x, s.div(w, s.add(w, 2))))
+  },
   partials: 'derived',
 })

@@ -39,7 +39,7 @@ export interface ElementwiseOp {
   vjp?(context: GradContext): readonly (Tensor | undefined)[]
   /**
    * The gradient of each operand, from the gradient g of the result and the operands; undefined for
-   * none. 'derived' differentiates `scalar`.
+   * none; an empty list stops gradients. 'derived' differentiates `scalar`.
    */
   readonly partials?: 'derived' | readonly (PartialRule | undefined)[]
   /** The gradient of the only operand, from that of the result and the result itself. */
@@ -120,7 +120,7 @@ function gradientOf(spec: ElementwiseOp): Pick<Op, 'vjp' | 'saves'> {
         const partial = needs(i) ? partialOf(i) : undefined
         return partial && dispatch(gradientOp(i, partial), [g, ...inputs])
       }),
-    saves: 'inputs',
+    saves: partials.length === 0 ? 'none' : 'inputs',
   }
 }
 
