@@ -4,7 +4,7 @@ import { dtypes, type DType, type TypedArray } from '../core/dtype.ts'
 import type { Layout } from '../core/layout.ts'
 import { formatShape, type Shape } from '../core/shape.ts'
 import { DeviceError, GradError, ShapeError } from '../util/errors.ts'
-import { runBackward, type BackwardOptions } from './backward.ts'
+import { letGo, runBackward, type BackwardOptions } from './backward.ts'
 import type { GradNode } from './tape.ts'
 import { formatTensor, nestedArray } from './print.ts'
 import { decodeElements } from './elements.ts'
@@ -101,7 +101,10 @@ export class Tensor {
       throw new ShapeError(
         `grad: a gradient of shape ${formatShape(value.shape)} does not fit a tensor of shape ${formatShape(this.shape)}. Assign one of the same shape, or undefined`,
       )
+    const before = this.gradSlot
+    if (value !== undefined) value.storage.pending++
     this.gradSlot = value
+    if (before !== undefined) letGo(before)
   }
 
   /**
