@@ -126,6 +126,14 @@ export function dropGrad(t: Tensor): void {
   letGo(grad)
 }
 
+/** Puts a fresh gradient, which nobody else keeps, in place of the present one. */
+export function replaceGrad(t: Tensor, grad: Tensor): void {
+  dropGrad(t)
+  grad.storage.pending++
+  grad.storage.internal = true
+  t.gradSlot = grad
+}
+
 // The tensor itself, without history, if a cell can own its block, else a copy.
 function ownable(value: Tensor): Tensor {
   const { layout, offset, storage, dtype, size } = value
