@@ -31,7 +31,7 @@ export function elementsFor(spec: InputSpec, dtype: DType, random: () => number)
   const { kind } = dtypes[dtype]
   const isFloat = kind === 'float'
   const low = Math.max(spec.low ?? (isFloat ? -2 : -6), dtype === 'uint8' ? 0 : -Infinity)
-  const high = Math.max(spec.high ?? (isFloat ? 2 : 7), low + 1)
+  const high = isFloat ? (spec.high ?? 2) : Math.max(spec.high ?? 7, low + 1)
   if (kind === 'bool')
     return new PlainArray(
       shape,
