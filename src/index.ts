@@ -4,6 +4,8 @@ import './ops/methods.ts'
 
 export * from './ops/all.ts'
 export * from './ops/create.ts'
+export * from './ops/sequence.ts'
+export * from './ops/join.ts'
 export * from './ops/random.ts'
 export * from './ops/gradcheck.ts'
 export { Tensor, type GradHook } from './tensor/tensor.ts'

@@ -12,7 +12,7 @@ import {
   ValueError,
   type Tensor,
 } from 'tandem'
-import { plain, PlainArray, positions } from './plain.ts'
+import { plain, positions, type PlainArray } from './plain.ts'
 import { floats, ints, type Row, type Sample } from './row.ts'
 
 type List = number | readonly number[]
