@@ -57,7 +57,7 @@ export function gradcheck(
         )
         return gs
           .flatMap((g, i) => (g === undefined ? [] : [g.mul(slopes[i]!).sum()]))
-          .reduce((a, b) => a.add(b))
+          .reduce((a, b) => a.add(b), xs[0]!.mul(0).sum())
       })
     compare('gradcheck (second order)', slope, inputs, { epsilon, tolerance, like })
   }
