@@ -1,4 +1,6 @@
 /** @file The tensor: a typed, shaped, strided view of a block of a backend's memory. */
+// Symbol.dispose: so that programs that compile for an older library see it too.
+/// <reference lib="esnext.disposable" preserve="true" />
 import type { Backend, Block } from '../backend/backend.ts'
 import { dtypes, type DType, type TypedArray } from '../core/dtype.ts'
 import type { Layout } from '../core/layout.ts'
