@@ -13,11 +13,13 @@ export const makeNetwork: Record<NetworkName, () => nn.Sequential> = {
     ),
   cnn: () =>
     new nn.Sequential(
-      new nn.Conv2d(1, 8, 3, { stride: 2 }), // [count, 8, 13, 13]
+      new nn.Conv2d(1, 8, 3), // [count, 8, 26, 26]
       new nn.ReLU(),
-      new nn.Conv2d(8, 16, 3, { stride: 2 }), // [count, 16, 6, 6]
+      new nn.MaxPool2d(2), // [count, 8, 13, 13]
+      new nn.Conv2d(8, 16, 3), // [count, 16, 11, 11]
       new nn.ReLU(),
+      new nn.MaxPool2d(2), // [count, 16, 5, 5]
       new nn.Flatten(),
-      new nn.Linear(16 * 6 * 6, 10),
+      new nn.Linear(16 * 5 * 5, 10),
     ),
 }

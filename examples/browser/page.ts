@@ -125,6 +125,7 @@ function showData({ isSynthetic, description, images, labels }: DataReport): voi
 
 function showStart(stepsPerEpoch: number, parameters: number): void {
   hasNetwork = true
+  showDrawing(drawing)
   chart.start(stepsPerEpoch, epochs)
   grid.clear()
   for (const id of ['accuracy', 'speed', 'memory']) text(id, '–')
@@ -155,7 +156,7 @@ function showEpoch({ epoch, trainLoss, testLoss, testAccuracy, seconds }: EpochR
   ])
     row.insertCell().textContent = cell
   if (state === 'training')
-    text('status', `Epoch ${epoch} of ${epochs} done: ${percent(testAccuracy)} of the test digits.`)
+    text('status', `Epoch ${epoch} of ${epochs}: ${percent(testAccuracy)} right.`)
 }
 
 function showAnswer(probabilities: readonly number[]): void {
