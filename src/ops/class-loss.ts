@@ -139,7 +139,8 @@ export function classLosses(
   const tensors = [scores, target, ignoreIndex, smoothing]
   const inputs = weight === undefined ? tensors : [...tensors, weight]
   const outputs = dispatchAll(classLossOp, inputs, settings as Settings, keyOf(settings))
-  return [outputs[0]!, outputs[1]!]
+  // The weights do not depend on the scores: no gradient goes through them.
+  return [outputs[0]!, outputs[1]!.detach()]
 }
 
 const type = ([scores]: readonly InputSpec[]): ScalarType => dtypes[scores!.dtype].compute
