@@ -2,7 +2,12 @@
 import { browserFolder, bundleBrowser, sizeLines } from './bundle-browser.ts'
 import { serveFolder } from './static-server.ts'
 
-const files = await bundleBrowser()
-console.log(sizeLines(files).join('\n'))
-const { url } = await serveFolder(browserFolder, Number(process.env['PORT'] ?? 8080))
-console.log(`\n${browserFolder}/ is ready for any static server. Here it is: ${url}  (Ctrl+C ends)`)
+const usualPort = 8080
+
+console.log(sizeLines(await bundleBrowser()).join('\n'))
+const port = process.env['PORT']
+const { url } =
+  port === undefined
+    ? await serveFolder(browserFolder, usualPort).catch(() => serveFolder(browserFolder))
+    : await serveFolder(browserFolder, Number(port))
+console.log(`\nOpen ${url}  (Ctrl+C ends; any static server can serve ${browserFolder}/)`)
