@@ -105,3 +105,19 @@ test('tidy frees what is made inside and keeps what is returned', () => {
   expect(kept.list[0]!.toArraySync()).toEqual([2, 4])
   expect(() => inside!.dataSync()).toThrow(/was freed/)
 })
+
+test('a block that was pinned for a while is moved out once', () => {
+  const memory = new WasmMemory(1 << 20)
+  const first = memory.allocate(1 << 17)
+  memory.pin(first)
+  memory.unpin(first)
+  memory.clock += 1000
+  for (let i = 0; i < 40; i++) {
+    const block = memory.allocate(1 << 17)
+    memory.clock += 1000
+    expect(block.address).toBeGreaterThan(0)
+  }
+  expect(first.address).toBe(0)
+  expect(memory.stats().current).toBeGreaterThan(0)
+  expect(memory.touch(first)).toBeGreaterThanOrEqual(65536)
+})

@@ -70,7 +70,7 @@ export class WasmMemory {
   unpin(block: WasmBlock): void {
     if (!block.pinned) return
     block.pinned = false
-    // It may have been swept from the list, or still stand in it: a second entry does no harm there.
+    // It may have been swept from the list, or still stand in it: `#moveOut` passes over a second entry.
     if (block.address !== 0) this.#movable.push(block)
   }
 
@@ -145,6 +145,8 @@ export class WasmMemory {
       const target = new Uint8Array(host)
       let at = 0
       for (const block of group) {
+        // A block that was unpinned may stand in the list twice.
+        if (block.address === 0) continue
         target.set(this.u8.subarray(block.address, block.address + block.bytes), at)
         block.host = host
         block.hostOffset = at
