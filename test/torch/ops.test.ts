@@ -1,7 +1,7 @@
 /** @file Ops against what PyTorch computes for the same inputs: values, dtypes, shapes and gradients. */
 import { describe, expect, test } from 'vitest'
 import { readFixture } from './fixture.ts'
-import { caseName, functionOf, orSkip, runCase, type Case } from './run-case.ts'
+import { caseName, functionOf, orSkip, plain, runCase, variantsOf, type Case } from './run-case.ts'
 
 const families = [
   'elementwise',
@@ -21,13 +21,11 @@ describe.each(families)('%s', (family) => {
   for (const [i, recorded] of cases.entries()) {
     const name = caseName(recorded)
     const isMissing = functionOf(recorded) === undefined
-    test.skipIf(isMissing)(isMissing ? `${name} (no such op yet)` : name, (context) => {
-      orSkip(context, () => expect(runCase(recorded)).toEqual([]))
-    })
     // The interpreter is slow and shares everything but the code generator.
-    if (i % 8 === 0 && family !== 'large')
-      test.skipIf(isMissing)(`${name} (reference)`, (context) => {
-        orSkip(context, () => expect(runCase(recorded, 'reference')).toEqual([]))
+    const isChosen = i % 8 === 0 && family !== 'large'
+    for (const variant of isMissing ? [plain] : variantsOf(recorded, isChosen))
+      test.skipIf(isMissing)(`${name}${variant.label}`, (context) => {
+        orSkip(context, () => expect(runCase(recorded, variant)).toEqual([]))
       })
   }
 })

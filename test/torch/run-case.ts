@@ -1,7 +1,7 @@
 /** @file Makes a recorded call in Tandem and compares results and gradients. */
 import type { TestContext } from 'vitest'
 import * as tandem from 'tandem'
-import { gradients, Tensor, zeros } from 'tandem'
+import { gradients, stack, Tensor, zeros } from 'tandem'
 import {
   difference,
   isGenerated,
@@ -34,12 +34,33 @@ export function functionOf({ op }: Case): AnyFunction | undefined {
   return typeof found === 'function' ? (found as AnyFunction) : undefined
 }
 
+/** How the inputs of a case are made. */
+export interface Variant {
+  readonly label: string
+  readonly device?: string
+  /** Axes in reversed order in memory, with gaps, behind an offset. */
+  readonly strided?: true
+  /** As float64 instead of float32. */
+  readonly double?: true
+}
+
+export const plain: Variant = { label: '' }
+
+/** Every way to make the inputs of a case, but for the slow ones, which are for `isChosen` cases. */
+export function variantsOf({ args }: Case, isChosen: boolean): Variant[] {
+  const variants: Variant[] = [plain, { label: ' (strided)', strided: true }]
+  // Cases without gradients are about dtypes, rounding and special values of float32.
+  if (JSON.stringify(args).includes('"grad"')) variants.push({ label: ' (float64)', double: true })
+  if (isChosen) variants.push({ label: ' (reference)', device: 'reference' })
+  return variants
+}
+
 /** What differs between Tandem and PyTorch, one line each. */
-export function runCase(recorded: Case, device?: string): string[] {
+export function runCase(recorded: Case, variant = plain): string[] {
   const leaves: { readonly x: Tensor; readonly path: string; readonly grad: Values }[] = []
   const lift = (value: unknown, path: string): unknown => {
     if (isRecorded(value) || isGenerated(value)) {
-      const x = toTensor(value, device)
+      const x = inVariant(toTensor(value, variant.device), variant)
       if (value.grad !== undefined) leaves.push({ x: x.requireGrad(), path, grad: value.grad })
       return x
     }
@@ -53,8 +74,9 @@ export function runCase(recorded: Case, device?: string): string[] {
   const expected = 'shape' in recorded.output ? [recorded.output] : recorded.output
   if (outputs.length !== expected.length)
     return [`${outputs.length} outputs, not ${expected.length}`]
+  const exactness = recorded.exact ?? (variant.double ? 'double' : 'near')
   const found: (string | undefined)[] = outputs.map((o, i) =>
-    difference(`output ${i}`, o, expected[i]!, recorded.exact),
+    difference(`output ${i}`, o, inPrecision(expected[i]!, variant), exactness),
   )
   if (leaves.length > 0 && !found.some((d) => d !== undefined)) {
     const roots = outputs.filter((o) => o.requiresGrad)
@@ -63,10 +85,28 @@ export function runCase(recorded: Case, device?: string): string[] {
       roots.length === 0 ? [] : gradients(roots, xs, { gradients: roots.map((o) => upstream(o)) })
     leaves.forEach(({ x, path, grad }, i) => {
       // A gradient that is nothing everywhere may be left out.
-      found.push(valueDifference(`gradient of ${path}`, gs[i] ?? zeros(x.shape), grad))
+      found.push(valueDifference(`gradient of ${path}`, gs[i] ?? zeros(x.shape), grad, exactness))
     })
   }
   return found.flatMap((d) => d ?? [])
+}
+
+function inVariant(x: Tensor, { strided, double }: Variant): Tensor {
+  const y = double && x.dtype === 'float32' ? x.cast('float64') : x
+  if (!strided) return y
+  const reversed = y.shape.map((_, i) => y.ndim - 1 - i)
+  const turned = y.permute(reversed)
+  const apart = stack([turned, turned], { axis: -1 })
+  const all = turned.shape.map(() => null)
+  return apart
+    .slice(...all, 1)
+    .permute(reversed)
+    .detach()
+}
+
+// Integer inputs give float32 all the same.
+function inPrecision(expected: Expected, { double }: Variant): Expected {
+  return double && !('dtype' in expected) ? { ...expected, dtype: 'float64' } : expected
 }
 
 function tensorsOf(result: unknown): Tensor[] {
