@@ -64,7 +64,7 @@ function rowOf(index: number | undefined, rows: number): number | undefined {
 }
 
 function withoutRow(table: Tensor, row: number): Tensor {
-  const { shape, dtype, device } = table
-  const isKept = Float64Array.from({ length: shape[0]! }, (_, i) => Number(i !== row))
-  return table.mul(fromTypedArray(isKept, [shape[0]!, 1], { dtype, device }))
+  const { shape, device } = table
+  const isPadding = Uint8Array.from({ length: shape[0]! }, (_, i) => Number(i === row))
+  return table.maskedFill(fromTypedArray(isPadding, [shape[0]!, 1], { dtype: 'bool', device }), 0)
 }
