@@ -31,7 +31,12 @@ export async function setBackend(name: string): Promise<void> {
   await Promise.resolve()
 }
 
-/** The backend in force for new tensors. */
+/**
+ * The backend new tensors live on, or the one of the name given. Throws a DeviceError for an unknown name.
+ *
+ * @example
+ * currentBackend().name // -> 'wasm'
+ */
 export function currentBackend(device?: string): Backend {
   return getBackend(device ?? config.backend ?? defaultBackendName)
 }
@@ -87,7 +92,12 @@ export function fromTypedArray(
   return fromBytes(bytes, shape, dtype, options.device)
 }
 
-/** A tensor over a copy of raw element bytes. */
+/**
+ * A tensor of a shape and dtype over a copy of raw little-endian element bytes, as files hold them.
+ *
+ * @example
+ * fromBytes(new Uint8Array([1, 0, 0, 0]), [1], 'int32') // -> tensor([1], int32, wasm)
+ */
 export function fromBytes(bytes: Uint8Array, shape: Shape, dtype: DType, device?: string): Tensor {
   const backend = currentBackend(device)
   const storage = backend.allocate(Math.max(bytes.byteLength, 1))

@@ -26,7 +26,13 @@ export function noGrad<T>(body: () => T): T {
   return withRecording(false, body)
 }
 
-/** Runs `body` with recording on, also inside `noGrad`. */
+/**
+ * Runs `body` with recording on, also inside `noGrad`.
+ *
+ * @example
+ * const w = tensor([1]).requireGrad()
+ * noGrad(() => enableGrad(() => w.mul(2))).requiresGrad // -> true
+ */
 export function enableGrad<T>(body: () => T): T {
   return withRecording(true, body)
 }
