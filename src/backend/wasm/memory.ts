@@ -27,6 +27,8 @@ export class WasmBlock extends Block {
 const page = 65536
 /** Where blocks begin: below it lie the argument block, and address 0 stays unused. */
 const heapStart = page
+/** The budget never grows beyond this: linear memory ends at 4 GiB. */
+const largestBudget = 3 * 2 ** 30
 
 export class WasmMemory {
   readonly memory: WebAssembly.Memory
@@ -172,7 +174,7 @@ export class WasmMemory {
         'this tensor was freed (by dispose(), by using, or at the end of tidy()) and cannot be read any more. Return it from tidy(), or dispose it later',
       )
     // What was moved out is still wanted: the working set is larger than the budget.
-    this.#budget += 2 * roomFor(block.bytes)
+    this.#budget = Math.min(this.#budget + 2 * roomFor(block.bytes), largestBudget)
     this.#place(block)
     if (host !== undefined)
       this.u8.set(new Uint8Array(host, hostOffset, block.bytes), block.address)
