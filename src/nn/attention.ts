@@ -8,8 +8,9 @@ import { formatShape } from '../core/shape.ts'
 import { checkOptions, ShapeError, ValueError } from '../util/errors.ts'
 import { checkProbability, checkSize } from './checks.ts'
 import * as init from './init.ts'
-import { Linear, type Placement } from './linear.ts'
+import { Linear } from './linear.ts'
 import { Module } from './module.ts'
+import type { Placement } from './placement.ts'
 
 export interface MultiheadAttentionOptions extends Placement {
   /** Probability of dropping an attention weight while training; default 0. */

@@ -8,8 +8,8 @@ import { Buffer, owned, Parameter, updateCells } from '../tensor/cell.ts'
 import type { Tensor } from '../tensor/tensor.ts'
 import { checkOptions, ShapeError, ValueError } from '../util/errors.ts'
 import { checkPositive, checkProbability, checkSize } from './checks.ts'
-import type { Placement } from './linear.ts'
 import { Module } from './module.ts'
+import type { Placement } from './placement.ts'
 
 export interface BatchNormOptions extends Placement {
   /** Added to the variance; default 1e-5. */

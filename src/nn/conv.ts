@@ -4,9 +4,8 @@ import type { Parameter } from '../tensor/cell.ts'
 import type { Tensor } from '../tensor/tensor.ts'
 import { checkOptions, ValueError } from '../util/errors.ts'
 import { checkSize, checkWindow, formatWindow, type WindowSize } from './checks.ts'
-import { uniformParameter } from './init.ts'
-import type { Placement } from './linear.ts'
 import { Module } from './module.ts'
+import { uniformParameter, type Placement } from './placement.ts'
 
 export interface ConvOptions extends Placement {
   /** Step of the window; default 1. */

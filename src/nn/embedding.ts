@@ -6,8 +6,8 @@ import { owned, Parameter } from '../tensor/cell.ts'
 import type { Tensor } from '../tensor/tensor.ts'
 import { checkOptions, ValueError } from '../util/errors.ts'
 import { checkSize } from './checks.ts'
-import type { Placement } from './linear.ts'
 import { Module } from './module.ts'
+import type { Placement } from './placement.ts'
 
 export interface EmbeddingLayerOptions extends Placement {
   /** The row that stands for padding: zeros, and without gradient. Negative counts from the end. Default none. */

@@ -11,7 +11,8 @@ export {
   type StateDict,
 } from './module.ts'
 export type { LoadOptions, LoadReport } from './load.ts'
-export { Linear, type LinearOptions, type Placement } from './linear.ts'
+export { Linear, type LinearOptions } from './linear.ts'
+export type { Placement } from './placement.ts'
 export { ModuleDict, ModuleList, ParameterList, Sequential } from './containers.ts'
 export { Flatten, Identity } from './simple.ts'
 export * from './activations.ts'

@@ -3,7 +3,7 @@ import { formatShape, type Shape } from '../core/shape.ts'
 import * as create from '../ops/create.ts'
 import { where } from '../ops/select.ts'
 import * as random from '../ops/random.ts'
-import { owned, Parameter, type Cell } from '../tensor/cell.ts'
+import type { Cell } from '../tensor/cell.ts'
 import type { Generator } from '../tensor/random.ts'
 import { noGrad } from '../tensor/tape.ts'
 import type { Tensor } from '../tensor/tensor.ts'
@@ -294,15 +294,6 @@ function orthonormalRows(data: Float64Array, count: number, length: number): Flo
     rows.push(row.map((x) => x / norm))
   }
   return rows
-}
-
-/** A parameter of numbers within +-bound: what most layers of PyTorch start from. */
-export function uniformParameter(
-  shape: Shape,
-  bound: number,
-  options: create.TensorOptions,
-): Parameter {
-  return owned(Parameter, random.uniform(shape, { low: -bound, high: bound, ...options }))
 }
 
 /** How many inputs feed each output, and the other way round: [out, in, ...window]. */

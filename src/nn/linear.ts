@@ -1,20 +1,11 @@
 /** @file The dense layer. */
-import type { DType } from '../core/dtype.ts'
 import { linear } from '../ops/linear.ts'
 import type { Parameter } from '../tensor/cell.ts'
 import type { Tensor } from '../tensor/tensor.ts'
 import { checkOptions } from '../util/errors.ts'
 import { checkSize } from './checks.ts'
-import { uniformParameter } from './init.ts'
 import { Module } from './module.ts'
-
-/** Where and as what the parameters of a layer are kept. */
-export interface Placement {
-  /** A floating-point dtype; default float32. */
-  readonly dtype?: DType
-  /** Name of the backend; default the one in force. */
-  readonly device?: string
-}
+import { uniformParameter, type Placement } from './placement.ts'
 
 export interface LinearOptions extends Placement {
   /** Whether a bias is added; default true. */

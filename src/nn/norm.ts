@@ -5,8 +5,8 @@ import { owned, Parameter } from '../tensor/cell.ts'
 import type { Tensor } from '../tensor/tensor.ts'
 import { checkOptions, ValueError } from '../util/errors.ts'
 import { checkPositive, checkSize, checkWindow } from './checks.ts'
-import type { Placement } from './linear.ts'
 import { Module } from './module.ts'
+import type { Placement } from './placement.ts'
 
 export interface RMSNormOptions extends Placement {
   /** Added to the mean square; default 1e-6. */

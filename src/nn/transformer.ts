@@ -4,9 +4,10 @@ import { checkOptions } from '../util/errors.ts'
 import { MultiheadAttention, type AttentionCallOptions } from './attention.ts'
 import { checkChoice, checkSize } from './checks.ts'
 import { Dropout } from './dropout.ts'
-import { Linear, type Placement } from './linear.ts'
+import { Linear } from './linear.ts'
 import { Module } from './module.ts'
 import { LayerNorm } from './norm.ts'
+import type { Placement } from './placement.ts'
 
 export interface TransformerEncoderLayerOptions extends Placement {
   /** Width of the hidden layer; default 2048. */
