@@ -86,3 +86,22 @@ function splitLinear(
   if (e.op !== 'mul' || q.factor !== 0 || q.rest.kind !== 'const') return undefined
   return { factor: p.factor * Number(q.rest.value), rest: s.mul(p.rest, q.rest) }
 }
+
+/** Whether a condition that holds at two positions of the axis holds at all positions between them. */
+export function isInterval(condition: Expr, axis: Axis): boolean {
+  if (!freeAxes(condition).has(axis)) return true
+  if (condition.kind !== 'op') return false
+  const { op, args } = condition
+  if (op === 'and') return args.every((x) => isInterval(x, axis))
+  return (op === 'lt' || op === 'le') && args.every((x) => isLinear(x, axis))
+}
+
+function isLinear(e: Expr, axis: Axis): boolean {
+  if (e.type !== 'i32') return false
+  if (!freeAxes(e).has(axis) || e.kind === 'axis') return true
+  if (e.kind !== 'op') return false
+  const [x, y] = e.args as [Expr, Expr]
+  if (e.op === 'add' || e.op === 'sub') return isLinear(x, axis) && isLinear(y, axis)
+  const isFixed = (z: Expr) => !freeAxes(z).has(axis)
+  return e.op === 'mul' && ((isFixed(x) && isLinear(y, axis)) || (isFixed(y) && isLinear(x, axis)))
+}

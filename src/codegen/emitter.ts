@@ -13,6 +13,7 @@ import {
 } from '../ir/expr.ts'
 import type { Definition, MemoryType, Place, Statement, Value, Variable } from '../ir/loops.ts'
 import { convertValue, scalarOp, type ScalarOp, type ScalarValue } from '../ir/scalar-op.ts'
+import { isInterval } from './affine.ts'
 import * as bits from './float16-bits.ts'
 
 /** Where an axis stands at present: the position of lane 0, and how many lanes run along it. */
@@ -57,6 +58,12 @@ export const memoryOf: Record<DType, MemoryType> = {
  * appending to a parent while a child is open puts the value before the loop: loop-invariant code
  * motion comes from where things are written, not from a pass. Equal values at one level are one.
  */
+/** The axis that lanes run along, and how many. */
+interface VectorAxis {
+  readonly axis: Axis
+  readonly lanes: number
+}
+
 export class Emitter {
   readonly #levels: Level[] = [newLevel('loop')]
   readonly #loops: OpenLoop[] = []
@@ -338,7 +345,7 @@ export class Emitter {
   }
 
   /** The axis bound to several lanes, if there is one. */
-  vectorAxis(): { readonly axis: Axis; readonly lanes: number } | undefined {
+  vectorAxis(): VectorAxis | undefined {
     for (const level of this.#levels)
       for (const [axis, { lanes }] of level.bound) if (lanes > 1) return { axis, lanes }
     return undefined
@@ -377,35 +384,51 @@ export class Emitter {
     const strides = e.index.terms.map((t) => this.#runsAlong(t.index, vector?.axis))
     const along = e.index.terms.filter((_, i) => strides[i])
     const guard = e.guard && this.expr(e.guard)
-    const contiguous =
+    const isRun =
       vector !== undefined &&
       along.length === 1 &&
       along[0]!.stride === 1 &&
-      along[0]!.index.kind === 'axis' &&
-      (guard === undefined || guard.lanes === 1)
-    if (guard === undefined && (along.length === 0 || contiguous)) {
-      const index = this.indexValue(e.index, contiguous ? vector.axis : undefined)
-      const lanes = contiguous ? vector.lanes : 1
+      along[0]!.index.kind === 'axis'
+    if (guard === undefined && (along.length === 0 || isRun)) {
+      const index = this.indexValue(e.index, isRun ? vector.axis : undefined)
+      const lanes = isRun ? vector.lanes : 1
       return this.#widen(e.dtype, this.#loadAt(this.place(e.buffer, memory, index), lanes))
     }
-    if (contiguous && guard !== undefined && e.type !== 'bool')
-      return this.#guardedRun(e, memory, guard, vector)
+    if (isRun && guard !== undefined && e.type !== 'bool') {
+      if (guard.lanes === 1) return this.#guardedRun(e, memory, guard, vector)
+      if (isInterval(e.guard!, vector.axis)) return this.#guardedEnds(e, memory, guard, vector)
+    }
     return this.#guardedLoad(e, memory, guard, along.length > 0 || (guard?.lanes ?? 1) > 1)
   }
 
   // One guard for all lanes, which lie side by side: a whole vector is read, or nothing.
-  #guardedRun(
-    e: LoadExpr,
-    memory: MemoryType,
-    guard: Value,
-    { axis, lanes }: { readonly axis: Axis; readonly lanes: number },
-  ): Value {
-    const result = this.variable(this.splat(this.const(e.type, e.otherwise), lanes))
-    this.when(guard, () => {
-      const place = this.place(e.buffer, memory, this.indexValue(e.index, axis))
-      this.set(result, this.#widen(e.dtype, this.#loadAt(place, lanes)))
-    })
+  #guardedRun(e: LoadExpr, memory: MemoryType, guard: Value, vector: VectorAxis): Value {
+    const result = this.variable(this.splat(this.const(e.type, e.otherwise), vector.lanes))
+    this.when(guard, () => this.set(result, this.#loadRun(e, memory, vector)))
     return this.read(result)
+  }
+
+  // A guard that holds at both ends holds between them, as inside the padding of an image.
+  #guardedEnds(e: LoadExpr, memory: MemoryType, guard: Value, vector: VectorAxis): Value {
+    const { axis, lanes } = vector
+    const first = this.positionOf(axis)
+    const holdsAt = (position: Value) =>
+      this.scope(() => {
+        this.bind(axis, position)
+        return this.expr(e.guard!)
+      })
+    const inside = this.op('and', [holdsAt(first), holdsAt(this.add(first, lanes - 1))])
+    const result = this.variable(this.splat(this.const(e.type, e.otherwise), lanes))
+    this.when(inside, () => this.set(result, this.#loadRun(e, memory, vector)))
+    this.when(this.op('not', [inside]), () =>
+      this.set(result, this.#guardedLoad(e, memory, guard, true)),
+    )
+    return this.read(result)
+  }
+
+  #loadRun(e: LoadExpr, memory: MemoryType, { axis, lanes }: VectorAxis): Value {
+    const place = this.place(e.buffer, memory, this.indexValue(e.index, axis))
+    return this.#widen(e.dtype, this.#loadAt(place, lanes))
   }
 
   // A guarded or gathered load: where the guard is false it reads element 0 of the row, whose value is dropped.
