@@ -210,8 +210,8 @@ export class KernelBuilder {
   }
 }
 
-// The first and the last position, as far as the axes tell.
-function rangeOf(position: Position): { low: number; high: number } {
+/** The first and the last position, as far as the axes tell. */
+export function rangeOf(position: Position): { low: number; high: number } {
   const sum = asSum(position)
   if (sum === undefined) return { low: -Infinity, high: Infinity }
   let low = sum.offset

@@ -1,5 +1,11 @@
 /** @file The operators behind convolutions over any number of axes: the convolution and its two transposes. */
-import type { KernelBuilder, Position, Step, Sum } from '../codegen/kernel-builder.ts'
+import {
+  rangeOf,
+  type KernelBuilder,
+  type Position,
+  type Step,
+  type Sum,
+} from '../codegen/kernel-builder.ts'
 import { dtypes, promote } from '../core/dtype.ts'
 import type { Shape } from '../core/shape.ts'
 import type { Axis, Expr } from '../ir/expr.ts'
@@ -49,13 +55,15 @@ const convOp = defineOp<Attributes>({
     ]) as Channels
     const [ci, ...taps] = k.inner(w.shape.slice(1)) as [Axis, ...Axis[]]
     const channel = within(group, co, w.shape[0]! / groups)
-    const inside = windowOf(attributes, o, taps)
-    const input = loadWindow(context, k, 0, [n, within(group, ci, w.shape[1]!)], inside)
+    const places = windowOf(attributes, o, taps)
+    const steps: Step[] = []
+    const copies = isThin(w.shape[0]! / groups) ? steps : undefined
+    const input = loadWindow(context, k, [n, within(group, ci, w.shape[1]!)], places, copies)
     const weight = k.loadAs(outputDType(context), 1, [channel, ci, ...taps])
     const sum = k.reduce('add', [ci, ...taps], k.s.mul(input, weight))
     const bias = inputs.length > 2 ? k.loadAs(outputDType(context), 2, [channel]) : undefined
     k.store(out(), [n, channel, ...o], bias === undefined ? sum : k.s.add(sum, bias))
-    return [k.finish()]
+    return [...steps, k.finish()]
   },
   vjp: ({ g, inputs, shapes: [x, w], attributes, needs }) => [
     needs(0) ? convInputGrad(g, inputs[1] as Tensor, attributes, x!.slice(2)) : undefined,
@@ -78,7 +86,7 @@ const convInputGradOp = defineOp<Attributes>({
     const { stride, sizes } = context.attributes
     const count = stride.reduce((product, s, i) => product * Math.min(s, sizes[i]!), 1)
     if (count > mostPhases) return [lowerUndivided(context)]
-    return combinations(stride.map((s, i) => Math.min(s, sizes[i]!))).map((rests) =>
+    return combinations(stride.map((s, i) => Math.min(s, sizes[i]!))).flatMap((rests) =>
       lowerPhase(context, rests),
     )
   },
@@ -112,11 +120,14 @@ const convWeightGradOp = defineOp<Attributes>({
     ]) as Channels
     const [n, ...o] = k.inner([g.shape[0]!, ...g.shape.slice(2)]) as [Axis, ...Axis[]]
     const channel = within(group, co, perGroup)
-    const inside = windowOf(attributes, o, taps)
-    const input = loadWindow(context, k, 0, [n, within(group, ci, x.shape[1]! / groups)], inside)
+    const places = windowOf(attributes, o, taps)
+    const steps: Step[] = []
+    const copies = isThin(perGroup) ? steps : undefined
+    const from = [n, within(group, ci, x.shape[1]! / groups)]
+    const input = loadWindow(context, k, from, places, copies)
     const grad = k.loadAs(outputDType(context), 1, [n, channel, ...o])
     k.store(out(), [channel, ci, ...taps], k.reduce('add', [n, ...o], k.s.mul(grad, input)))
-    return [k.finish()]
+    return [...steps, k.finish()]
   },
   vjp: ({ g, inputs, shapes: [x, grad], attributes, needs }) => [
     needs(0) ? convInputGrad(inputs[1] as Tensor, g, attributes, x!.slice(2)) : undefined,
@@ -183,17 +194,53 @@ function windowOf(
   }))
 }
 
-/** An element under a window, 0 where the window hangs over the edge. */
+/** An element under a window, 0 where the window hangs over the edge. Adds to the steps what it needs before. */
 function loadWindow(
   context: Context,
   k: KernelBuilder,
-  operand: number,
   leading: readonly Position[],
-  places: readonly Position[],
+  places: readonly Sum[],
+  copies: Step[] | undefined,
 ): Expr {
-  const shape = context.inputs[operand]!.shape.slice(2)
-  const positions = [...leading, ...places]
-  return k.loadAs(outputDType(context), operand, positions, k.inside(shape, places))
+  const dtype = outputDType(context)
+  const guard = k.inside(context.inputs[0]!.shape.slice(2), places)
+  if (guard === undefined || copies === undefined)
+    return k.loadAs(dtype, 0, [...leading, ...places], guard)
+  const ranges = places.map(rangeOf)
+  const moved = places.map((p, i) => ({ ...p, offset: p.offset - ranges[i]!.low }))
+  return k.loadAs(dtype, padded(context, ranges, copies), [...leading, ...moved])
+}
+
+// Note [Thin convolutions]: with one or two channels to a group there is no tile to fill, and a plain
+// loop would check the edges at every tap. It is faster to copy the input once, with its padding.
+const isThin = (channels: number): boolean => channels < 3
+
+/** A copy of the first operand that holds these positions along the last axes, with zeros outside. */
+function padded(
+  { inputs, temporary, kernel }: Context,
+  ranges: readonly { readonly low: number; readonly high: number }[],
+  copies: Step[],
+): number {
+  const { shape, dtype } = inputs[0]!
+  const sizes = [...shape.slice(0, 2), ...ranges.map(({ low, high }) => high - low + 1)]
+  const copy = temporary(sizes, dtype)
+  const start = kernel('start')
+  start.store(copy, start.axes(sizes), start.s.const(dtypes[dtype].compute, 0))
+  copies.push(start.finish())
+  const first = ranges.map(({ low }) => Math.max(low, 0))
+  const counts = ranges.map(({ high }, i) => Math.min(high, shape[i + 2]! - 1) - first[i]! + 1)
+  if (counts.some((n) => n <= 0)) return copy
+  const k = kernel('pad')
+  const [n, channel, ...inner] = k.axes([...shape.slice(0, 2), ...counts]) as [
+    Axis,
+    Axis,
+    ...Axis[],
+  ]
+  const from = inner.map((axis, i) => ({ axis, step: 1, offset: first[i]! }))
+  const to = inner.map((axis, i) => ({ axis, step: 1, offset: first[i]! - ranges[i]!.low }))
+  k.store(copy, [n, channel, ...to], k.load(0, [n, channel, ...from]))
+  copies.push(k.finish())
+  return copy
 }
 
 // -- the gradient of the input
@@ -204,7 +251,7 @@ const mostPhases = 16
 // Note [Phases]: i + before - k * dilation must be a multiple of the stride. For i = q * stride + rest
 // only every period-th tap k does that, so each rest has a dense convolution of its own, with a part of
 // the taps, in which o is linear in q and the number of the tap.
-function lowerPhase(context: Context, rests: readonly number[]): Step {
+function lowerPhase(context: Context, rests: readonly number[]): Step[] {
   const { attributes, inputs, kernel, out } = context
   const { stride, before, dilation, groups, sizes } = attributes
   const [g, w] = inputs as [InputSpec, InputSpec]
@@ -218,7 +265,7 @@ function lowerPhase(context: Context, rests: readonly number[]): Step {
   )
   if (phases.some((phase) => phase.count === 0)) {
     k.store(out(), place, k.s.const(dtypes[outputDType(context)].compute, 0))
-    return k.finish()
+    return [k.finish()]
   }
   const perGroup = w.shape[0]! / groups
   const [co, ...j] = k.inner([perGroup, ...phases.map((phase) => phase.count)]) as [Axis, ...Axis[]]
@@ -231,10 +278,11 @@ function lowerPhase(context: Context, rests: readonly number[]): Step {
     offset: start,
   }))
   const taps = phases.map(({ first, period }, i) => ({ axis: j[i]!, step: period, offset: first }))
-  const grad = loadWindow(context, k, 0, [n, channel], o)
+  const steps: Step[] = []
+  const grad = loadWindow(context, k, [n, channel], o, isThin(w.shape[1]!) ? steps : undefined)
   const weight = k.loadAs(outputDType(context), 1, [channel, ci, ...taps])
   k.store(out(), place, k.reduce('add', [co, ...j], k.s.mul(grad, weight)))
-  return k.finish()
+  return [...steps, k.finish()]
 }
 
 /** The taps first + j * period that reach a place, from o = start - j * step (+ q). */
