@@ -51,20 +51,43 @@ export const prod = reduction({
   dtype: sumDType,
   value: ({ reduce }) => reduce('mul'),
   vjp: ({ g, inputs, shapes, attributes }) => {
-    // The product of the others: all of them, divided by x. A lone zero is the only element whose
-    // others can have a product; with two, all gradients are 0.
+    // The reduced axes come last and become one.
     const x = inputs[0] as Tensor
-    const over = { axis: attributes.axes, keepDims: true }
-    const isZero = x.eq(0)
-    const others = isZero.where(1, x)
-    const zeros = isZero.sum(over)
-    const product = others.prod(over)
-    const atZero = isZero.where(product, 0)
-    const share = zeros.eq(0).where(product.div(others), zeros.eq(1).where(atZero, 0))
-    return [share.mul(withAxes(g, shapes[0]!, attributes))]
+    const isGone = (axis: number) => attributes.axes.includes(axis)
+    const axes = x.shape.map((_, i) => i)
+    const order = [...axes.filter((a) => !isGone(a)), ...axes.filter(isGone)]
+    const turned = x.permute(order)
+    const count = sizeOf(attributes.axes.map((a) => x.shape[a]!))
+    const rows = turned.reshape([count === 0 ? 0 : x.size / count, count])
+    const others = productOfOthers(rows).reshape(turned.shape)
+    const back = axes.map((a) => order.indexOf(a))
+    return [others.permute(back).mul(withAxes(g, shapes[0]!, attributes))]
   },
   saves: 'inputs',
 })
+
+// For each element of [rows, n] the product of the others in its row, without dividing, so that zeros
+// are nothing special: an element's neighbour times what stands outside the pair.
+function productOfOthers(x: Tensor): Tensor {
+  const [rows, n] = x.shape as [number, number]
+  if (n === 0) return x
+  if (n === 1) return x.onesLike()
+  const even =
+    n % 2 === 0
+      ? x
+      : x.pad(
+          [
+            [0, 0],
+            [0, 1],
+          ],
+          { value: 1 },
+        )
+  const pairs = even.reshape([rows, even.shape[1]! / 2, 2])
+  const products = pairs.slice(null, null, 0).mul(pairs.slice(null, null, 1))
+  const outside = productOfOthers(products).unsqueeze(2) // [rows, n / 2, 1]
+  const others = outside.mul(pairs.flip({ axis: 2 })).reshape(even.shape)
+  return n === even.shape[1] ? others : others.slice(null, [0, n])
+}
 
 // The gradient is shared evenly by all elements that attain the extreme, as PyTorch's amax does.
 const extremeGradient = ({
