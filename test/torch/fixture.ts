@@ -12,6 +12,8 @@ export interface Recorded {
   readonly dtype?: DType
   /** The gradient expected of an input. */
   readonly grad?: Values
+  /** The gradient of the gradients of all inputs, weighted as outputs are. */
+  readonly second?: readonly Element[]
 }
 
 /** A large input, made by a formula on both sides. */

@@ -11,7 +11,8 @@ import {
   valueDifference,
   type Exactness,
   type Expected,
-  type Values,
+  type Generated,
+  type Recorded,
 } from './fixture.ts'
 
 export interface Case {
@@ -57,11 +58,11 @@ export function variantsOf({ args }: Case, isChosen: boolean): Variant[] {
 
 /** What differs between Tandem and PyTorch, one line each. */
 export function runCase(recorded: Case, variant = plain): string[] {
-  const leaves: { readonly x: Tensor; readonly path: string; readonly grad: Values }[] = []
+  const leaves: Leaf[] = []
   const lift = (value: unknown, path: string): unknown => {
     if (isRecorded(value) || isGenerated(value)) {
       const x = inVariant(toTensor(value, variant.device), variant)
-      if (value.grad !== undefined) leaves.push({ x: x.requireGrad(), path, grad: value.grad })
+      if (value.grad !== undefined) leaves.push({ x: x.requireGrad(), path, recorded: value })
       return x
     }
     if (Array.isArray(value)) return value.map((v, i) => lift(v, `${path}[${i}]`))
@@ -78,17 +79,45 @@ export function runCase(recorded: Case, variant = plain): string[] {
   const found: (string | undefined)[] = outputs.map((o, i) =>
     difference(`output ${i}`, o, inPrecision(expected[i]!, variant), exactness),
   )
-  if (leaves.length > 0 && !found.some((d) => d !== undefined)) {
-    const roots = outputs.filter((o) => o.requiresGrad)
-    const xs = leaves.map(({ x }) => x)
-    const gs =
-      roots.length === 0 ? [] : gradients(roots, xs, { gradients: roots.map((o) => upstream(o)) })
-    leaves.forEach(({ x, path, grad }, i) => {
-      // A gradient that is nothing everywhere may be left out.
-      found.push(valueDifference(`gradient of ${path}`, gs[i] ?? zeros(x.shape), grad, exactness))
-    })
-  }
+  if (leaves.length > 0 && !found.some((d) => d !== undefined))
+    found.push(...gradientDifferences(leaves, outputs, exactness))
   return found.flatMap((d) => d ?? [])
+}
+
+interface Leaf {
+  readonly x: Tensor
+  readonly path: string
+  readonly recorded: Recorded | Generated
+}
+
+function gradientDifferences(
+  leaves: readonly Leaf[],
+  outputs: readonly Tensor[],
+  exactness: Exactness,
+): (string | undefined)[] {
+  const xs = leaves.map(({ x }) => x)
+  // Second derivatives lose digits; float64 keeps enough of them.
+  const createGraph = exactness === 'double' && leaves.some(({ recorded }) => 'second' in recorded)
+  const first = gradientsOf(outputs, xs, createGraph)
+  const found = leaves.map(({ path, recorded }, i) =>
+    valueDifference(`gradient of ${path}`, first[i]!, recorded.grad!, exactness),
+  )
+  if (!createGraph) return found
+  const second = gradientsOf(first, xs, false)
+  const foundAgain = leaves.map(({ path, recorded }, i) =>
+    'second' in recorded
+      ? valueDifference(`second derivative of ${path}`, second[i]!, recorded.second!, exactness)
+      : undefined,
+  )
+  return [...found, ...foundAgain]
+}
+
+// A gradient that is nothing everywhere may be left out.
+function gradientsOf(outputs: readonly Tensor[], xs: readonly Tensor[], createGraph: boolean) {
+  const roots = outputs.filter((o) => o.requiresGrad)
+  const options = { gradients: roots.map((o) => upstream(o)), createGraph, retainGraph: true }
+  const gs = roots.length === 0 ? [] : gradients(roots, xs, options)
+  return xs.map((x, i) => gs[i] ?? zeros(x.shape, { dtype: x.dtype, device: x.device }))
 }
 
 function inVariant(x: Tensor, { strided, double }: Variant): Tensor {
