@@ -70,6 +70,29 @@ checkLayer({
   ],
 })
 checkLayer({
+  name: 'ConvTranspose1d',
+  make: (placement) => new nn.ConvTranspose1d(4, 2, 3, { stride: 2, groups: 2, ...placement }),
+  inputs: () => [numbers([2, 4, 5])],
+  output: [2, 2, 11],
+  state: affine,
+  prints: 'ConvTranspose1d(4, 2, kernelSize=3, stride=2)',
+})
+checkLayer({
+  name: 'ConvTranspose2d',
+  make: (placement) =>
+    new nn.ConvTranspose2d(2, 3, 2, { stride: 2, outputPadding: [1, 0], ...placement }),
+  inputs: () => [numbers([2, 2, 3, 3])],
+  output: [2, 3, 7, 6],
+  state: affine,
+  prints: 'ConvTranspose2d(2, 3, kernelSize=2, stride=2)',
+  errors: [
+    {
+      make: () => new nn.ConvTranspose2d(3, 4, 3, { groups: 2 }),
+      message: 'ConvTranspose2d: groups 2 must divide inChannels 3',
+    },
+  ],
+})
+checkLayer({
   name: 'BatchNorm1d',
   make: (placement) => new nn.BatchNorm1d(3, placement),
   inputs: () => [numbers([4, 3])],
