@@ -76,6 +76,7 @@ checkLayer({
   output: [2, 2, 11],
   state: affine,
   prints: 'ConvTranspose1d(4, 2, kernelSize=3, stride=2)',
+  copies: 'the op takes views of the weight',
 })
 checkLayer({
   name: 'ConvTranspose2d',
@@ -85,6 +86,7 @@ checkLayer({
   output: [2, 3, 7, 6],
   state: affine,
   prints: 'ConvTranspose2d(2, 3, kernelSize=2, stride=2)',
+  copies: 'the op takes views of the weight',
   errors: [
     {
       make: () => new nn.ConvTranspose2d(3, 4, 3, { groups: 2 }),
