@@ -148,7 +148,7 @@ async function gallery(test: MNIST, guesses: readonly number[]): Promise<string>
     perLine,
     color: depth >= 24 ? true : depth >= 8 ? 256 : false,
     captions: shown.map((i) =>
-      labels[i] === guesses[i] ? `a ${guesses[i]}` : `taken for a ${guesses[i]}, is a ${labels[i]}`,
+      labels[i] === guesses[i] ? String(guesses[i]) : `read as ${guesses[i]}, is ${labels[i]}`,
     ),
   })
 }

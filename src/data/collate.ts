@@ -2,6 +2,7 @@
 import { formatShape, sameShape } from '../core/shape.ts'
 import type { TypedArray } from '../core/dtype.ts'
 import { tensor } from '../ops/create.ts'
+import { stack } from '../ops/join.ts'
 import { Tensor } from '../tensor/tensor.ts'
 import { ShapeError, ValueError } from '../util/errors.ts'
 
@@ -96,6 +97,3 @@ function collateObjects(items: readonly Readonly<Record<string, unknown>>[]): ob
   const keys = Object.keys(items[0]!)
   return Object.fromEntries(keys.map((key) => [key, collateValues(items.map((item) => item[key]))]))
 }
-
-const stack = (items: readonly Tensor[]): Tensor =>
-  tensor(items.map((t) => t.toArraySync()) as never, { dtype: items[0]!.dtype })

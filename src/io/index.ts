@@ -20,3 +20,4 @@ export {
   type ModuleDescription,
 } from './model-description.ts'
 export { loadModel, saveModel } from './model-files.ts'
+export { loadCheckpoint, saveCheckpoint, type Training } from './checkpoint.ts'

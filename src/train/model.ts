@@ -2,7 +2,7 @@
 import { Module } from '../nn/module.ts'
 import type { Optimizer } from '../optim/index.ts'
 import type { Shape } from '../core/shape.ts'
-import { tensor } from '../ops/create.ts'
+import { cat } from '../ops/join.ts'
 import { tidy } from '../tensor/scope.ts'
 import { noGrad } from '../tensor/tape.ts'
 import { Tensor } from '../tensor/tensor.ts'
@@ -209,7 +209,7 @@ export class Model<M extends Module = Module> {
     const outputs: Tensor[] = []
     for (let from = 0; from < Math.max(1, count); from += batchSize)
       outputs.push(await this.predictOnBatch(inputs.map((t) => t.slice([from, from + batchSize]))))
-    return outputs.length === 1 ? outputs[0]! : joined(outputs)
+    return outputs.length === 1 ? outputs[0]! : tidy(() => cat(outputs))
   }
 
   /** One step on one batch. Gives its loss and metrics. */
@@ -418,5 +418,3 @@ const validationName = (name: string) => `val${name[0]!.toUpperCase()}${name.sli
 
 const noData = (where: string) =>
   new ValueError(`${where}: the data has no batches. Check that the dataset is not empty`)
-
-const joined = (outputs: Tensor[]) => tensor(outputs.flatMap((t) => t.toArraySync()) as never)
