@@ -152,6 +152,12 @@ export class KernelBuilder {
     return sum.offset === 0 ? total : s.add(total, sum.offset)
   }
 
+  /** A position moved by an offset. */
+  shifted(position: Position, by: number): Position {
+    const sum = asSum(position)
+    return sum ? { terms: sum.terms, offset: sum.offset + by } : this.s.add(this.at(position), by)
+  }
+
   /** Whether positions lie inside a tensor of this shape; undefined where that is certain. */
   inside(shape: Shape, positions: readonly Position[]): Expr | undefined {
     const { s } = this

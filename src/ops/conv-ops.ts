@@ -1,11 +1,5 @@
 /** @file The operators behind convolutions over any number of axes: the convolution and its two transposes. */
-import {
-  rangeOf,
-  type KernelBuilder,
-  type Position,
-  type Step,
-  type Sum,
-} from '../codegen/kernel-builder.ts'
+import type { KernelBuilder, Position, Step, Sum } from '../codegen/kernel-builder.ts'
 import { dtypes, promote } from '../core/dtype.ts'
 import type { Shape } from '../core/shape.ts'
 import type { Axis, Expr } from '../ir/expr.ts'
@@ -13,6 +7,7 @@ import { dispatch } from '../tensor/dispatch.ts'
 import type { InputSpec, LowerContext } from '../tensor/op.ts'
 import type { Tensor } from '../tensor/tensor.ts'
 import { defineOp } from './define.ts'
+import { loadPadded } from './padded.ts'
 import { sumDType } from './reduction.ts'
 
 /**
@@ -194,54 +189,22 @@ function windowOf(
   }))
 }
 
-/** An element under a window, 0 where the window hangs over the edge. Adds to the steps what it needs before. */
-function loadWindow(
+/** An element under a window, 0 where the window hangs over the edge. */
+const loadWindow = (
   context: Context,
   k: KernelBuilder,
   leading: readonly Position[],
   places: readonly Sum[],
   copies: Step[] | undefined,
-): Expr {
-  const dtype = outputDType(context)
-  const guard = k.inside(context.inputs[0]!.shape.slice(2), places)
-  if (guard === undefined || copies === undefined)
-    return k.loadAs(dtype, 0, [...leading, ...places], guard)
-  const ranges = places.map(rangeOf)
-  const moved = places.map((p, i) => ({ ...p, offset: p.offset - ranges[i]!.low }))
-  return k.loadAs(dtype, padded(context, ranges, copies), [...leading, ...moved])
-}
+): Expr =>
+  k.s.convert(
+    loadPadded(context, k, [...leading, ...places], copies),
+    dtypes[outputDType(context)].compute,
+  )
 
 // Note [Thin convolutions]: with one or two channels to a group there is no tile to fill, and a plain
 // loop would check the edges at every tap. It is faster to copy the input once, with its padding.
 const isThin = (channels: number): boolean => channels < 3
-
-/** A copy of the first operand that holds these positions along the last axes, with zeros outside. */
-function padded(
-  { inputs, temporary, kernel }: Context,
-  ranges: readonly { readonly low: number; readonly high: number }[],
-  copies: Step[],
-): number {
-  const { shape, dtype } = inputs[0]!
-  const sizes = [...shape.slice(0, 2), ...ranges.map(({ low, high }) => high - low + 1)]
-  const copy = temporary(sizes, dtype)
-  const start = kernel('start')
-  start.store(copy, start.axes(sizes), start.s.const(dtypes[dtype].compute, 0))
-  copies.push(start.finish())
-  const first = ranges.map(({ low }) => Math.max(low, 0))
-  const counts = ranges.map(({ high }, i) => Math.min(high, shape[i + 2]! - 1) - first[i]! + 1)
-  if (counts.some((n) => n <= 0)) return copy
-  const k = kernel('pad')
-  const [n, channel, ...inner] = k.axes([...shape.slice(0, 2), ...counts]) as [
-    Axis,
-    Axis,
-    ...Axis[],
-  ]
-  const from = inner.map((axis, i) => ({ axis, step: 1, offset: first[i]! }))
-  const to = inner.map((axis, i) => ({ axis, step: 1, offset: first[i]! - ranges[i]!.low }))
-  k.store(copy, [n, channel, ...to], k.load(0, [n, channel, ...from]))
-  copies.push(k.finish())
-  return copy
-}
 
 // -- the gradient of the input
 
