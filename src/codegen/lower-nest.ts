@@ -131,12 +131,20 @@ class NestLowering {
           b.bind(axis, i)
           this.#loops(rest, vector)
         },
-        b.depth === 0 && this.#group.checks.length === 0,
+        b.depth === 0 && this.#isParallel(axis),
       )
     this.#vectorLoop(axis.extent, vector.lanes, (i, lanes) => {
       b.bind(axis, i, lanes)
       this.#loops(rest, vector)
     })
+  }
+
+  // Checks share one outcome, and points that add to one position must not do so at once.
+  #isParallel(axis: Axis): boolean {
+    const { checks, stores } = this.#group
+    const isApart = (store: Store) =>
+      store.index.terms.some((t) => t.index.kind === 'axis' && t.index.axis === axis)
+    return checks.length === 0 && stores.every((store) => !store.accumulate || isApart(store))
   }
 
   // Whole vectors first, then narrower ones, then single lanes or one masked vector.
