@@ -21,3 +21,4 @@ export {
 } from './model-description.ts'
 export { loadModel, saveModel } from './model-files.ts'
 export { loadCheckpoint, saveCheckpoint, type Training } from './checkpoint.ts'
+export { fromNpy, loadNpy, saveNpy, toNpy } from './npy.ts'
