@@ -19,10 +19,10 @@ const networks = {
     ),
   cnn: () =>
     new nn.Sequential(
-      new nn.Conv2d(1, 16, 3, { padding: 1 }),
+      new nn.Conv2d(1, 8, 3, { padding: 1 }),
       new nn.ReLU(),
       new nn.MaxPool2d(2),
-      new nn.Conv2d(16, 32, 3, { padding: 1 }),
+      new nn.Conv2d(8, 32, 3, { padding: 1 }),
       new nn.ReLU(),
       new nn.MaxPool2d(2),
       new nn.Flatten(),
@@ -49,7 +49,7 @@ async function main(options: StartOptions): Promise<void> {
   if (differing >= 0)
     throw new Error(`the network loaded from ${options.save} predicts something else`)
   console.log(
-    `\nSaved to ${options.save}, loaded into a fresh network: all ${test.length} predictions agree exactly.\n`,
+    `\nSaved to ${options.save}, loaded into a fresh network: all ${test.length.toLocaleString('en-US')} predictions agree exactly.\n`,
   )
   console.log(await gallery(test, guesses.digits))
   console.log(`test accuracy ${guesses.accuracy.toFixed(4)}`)

@@ -32,7 +32,7 @@ test('trains, saves, loads, compares and shows, the same in both styles', async 
   expect(byHand.code).toBe(0)
   expect(byHand.out).toContain('Synthetic digits drawn in code, not MNIST')
   expect(byHand.out).toMatch(/epoch 2\/2 .* loss \d\.\d{4} {2}accuracy 0\.\d{4}/)
-  expect(byHand.out).toContain('all 2000 predictions agree exactly')
+  expect(byHand.out).toContain('all 2,000 predictions agree exactly')
   expect(lastLine(byHand.out)).toMatch(/^test accuracy 0\.9\d{3}$/)
   expect(readdirSync(folder).toSorted()).toEqual(['model.json', 'model.safetensors'])
 
