@@ -1,11 +1,12 @@
 /** @file Ops against what PyTorch computes for the same inputs: values, dtypes, shapes and gradients. */
 import { describe, expect, test } from 'vitest'
 import { readFixture } from './fixture.ts'
-import { caseName, functionOf, orSkip, plain, runCase, variantsOf, type Case } from './run-case.ts'
+import { caseName, runCase, variantsOf, type Case } from './run-case.ts'
 
 const families = [
   'elementwise',
   'specials',
+  'dtypes',
   'reduce',
   'matmul',
   'indexing',
@@ -20,12 +21,11 @@ describe.each(families)('%s', (family) => {
   const cases = readFixture<Case[]>(family)
   for (const [i, recorded] of cases.entries()) {
     const name = caseName(recorded)
-    const isMissing = functionOf(recorded) === undefined
     // The interpreter is slow and shares everything but the code generator.
     const isChosen = i % 8 === 0 && family !== 'large'
-    for (const variant of isMissing ? [plain] : variantsOf(recorded, isChosen))
-      test.skipIf(isMissing)(`${name}${variant.label}`, (context) => {
-        orSkip(context, () => expect(runCase(recorded, variant)).toEqual([]))
+    for (const variant of variantsOf(recorded, isChosen))
+      test(`${name}${variant.label}`, () => {
+        expect(runCase(recorded, variant)).toEqual([])
       })
   }
 })
