@@ -249,7 +249,8 @@ export const log10 = unary({
 // -- trigonometric and hyperbolic functions; angles in radians
 
 /**
- * The sine. Shape of `x`; integers become float32.
+ * The sine. Shape of `x`; integers become float32. Meant for |x| <= 1e5; beyond, digits are lost, and
+ * past 2^22 (float64: 2^50) x counts as 0.
  *
  * @example
  * sin(tensor([0, 1])) // -> tensor([0.0000, 0.8415], float32, wasm)
@@ -263,7 +264,8 @@ export const sin = unary({
 })
 
 /**
- * The cosine. Shape of `x`; integers become float32.
+ * The cosine. Shape of `x`; integers become float32. Meant for |x| <= 1e5; beyond, digits are lost, and
+ * past 2^22 (float64: 2^50) x counts as 0.
  *
  * @example
  * cos(tensor([0, 1])) // -> tensor([1.0000, 0.5403], float32, wasm)
@@ -277,7 +279,8 @@ export const cos = unary({
 })
 
 /**
- * The tangent. Shape of `x`; integers become float32.
+ * The tangent. Shape of `x`; integers become float32. Meant for |x| <= 1e5; beyond, digits are lost, and
+ * past 2^22 (float64: 2^50) x counts as 0.
  *
  * @example
  * tan(tensor([0, 1])) // -> tensor([0.0000, 1.5574], float32, wasm)
