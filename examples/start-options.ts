@@ -3,7 +3,7 @@ import { parseArgs } from 'node:util'
 
 export interface StartOptions {
   readonly data: string | undefined
-  readonly offline: boolean
+  readonly download: boolean
   readonly model: 'mlp' | 'cnn'
   readonly style: 'pytorch' | 'keras'
   readonly epochs: number
@@ -22,8 +22,8 @@ export const help = `Trains a digit classifier, saves it, loads it again and sho
   npm start -- [options]
 
   --data FOLDER      the folder with the original MNIST files, gzipped or not
-                     (default: the cache, else a download, else digits drawn in code)
-  --offline          do not look for MNIST on the network
+                     (default: the cache, else digits drawn in code)
+  --download         fetch MNIST from its official mirrors into the cache
   --model NAME       mlp (784-128-10) or cnn (two convolutions)      (default: mlp)
   --style NAME       pytorch (a loop) or keras (compile and fit)     (default: pytorch)
   --epochs N         passes over the training data                   (default: 5, of cnn 3)
@@ -42,7 +42,7 @@ export function readOptions(args: readonly string[]): StartOptions | 'help' {
   const model = oneOf('model', text.model, ['mlp', 'cnn'])
   return {
     data: text.data,
-    offline: text.offline ?? false,
+    download: text.download ?? false,
     model,
     style: oneOf('style', text.style, ['pytorch', 'keras']),
     epochs: whole('epochs', text.epochs ?? (model === 'mlp' ? '5' : '3'), 1),
@@ -60,7 +60,7 @@ function parse(args: readonly string[]) {
       args: [...args],
       options: {
         data: { type: 'string' },
-        offline: { type: 'boolean' },
+        download: { type: 'boolean' },
         model: { type: 'string', default: 'mlp' },
         style: { type: 'string', default: 'pytorch' },
         epochs: { type: 'string' },

@@ -33,7 +33,7 @@ const networks = {
 async function main(options: StartOptions): Promise<void> {
   await setBackend(options.backend)
   manualSeed(options.seed)
-  const { train, test } = await mnist(options.data, { download: !options.offline })
+  const { train, test } = await mnist(options.data, { download: options.download })
 
   const network = networks[options.model]()
   console.log(`\n${network.summary([1, 1, 28, 28])}\n`)

@@ -2,7 +2,6 @@
 import { formatShape, type Shape } from '../core/shape.ts'
 import { zeros } from '../ops/create.ts'
 import type { Parameter } from '../tensor/cell.ts'
-import { tidy } from '../tensor/scope.ts'
 import { noGrad } from '../tensor/tape.ts'
 import { Tensor } from '../tensor/tensor.ts'
 import type { Module } from './module.ts'
@@ -44,10 +43,8 @@ function outputShapes(module: Module, inputs: readonly (Shape | Tensor)[]): Map<
   )
   try {
     module.eval()
-    tidy(() => {
-      const run = module.forward.bind(module) as (...xs: Tensor[]) => unknown
-      noGrad(() => run(...inputs.map((x) => (x instanceof Tensor ? x : zerosFor(module, x)))))
-    })
+    const run = module.forward.bind(module) as (...xs: Tensor[]) => unknown
+    noGrad(() => run(...inputs.map((x) => (x instanceof Tensor ? x : zerosFor(module, x)))))
   } finally {
     for (const remove of removers) remove()
     modules.forEach((m, i) => (m.training = modes[i]!))

@@ -19,7 +19,7 @@ const matmulOp = defineOp({
   onnx: 'MatMul',
   infer: ([a, b]) => [inferMatmul('matmul', a!, b!)],
   lower({ inputs, outputs, kernel, out }) {
-    const [a, b] = inputs as [InputSpec, InputSpec]
+    const [a] = inputs as [InputSpec]
     const k = kernel()
     const axes = k.axes(outputs[0]!.layout.shape)
     const [inner] = k.inner([a.shape[a.ndim - 1]!])

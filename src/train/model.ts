@@ -3,7 +3,6 @@ import { Module } from '../nn/module.ts'
 import type { Optimizer } from '../optim/index.ts'
 import type { Shape } from '../core/shape.ts'
 import { cat } from '../ops/join.ts'
-import { tidy } from '../tensor/scope.ts'
 import { noGrad } from '../tensor/tape.ts'
 import { Tensor } from '../tensor/tensor.ts'
 import { checkOptions, UnsupportedError, ValueError } from '../util/errors.ts'
@@ -209,7 +208,7 @@ export class Model<M extends Module = Module> {
     const outputs: Tensor[] = []
     for (let from = 0; from < Math.max(1, count); from += batchSize)
       outputs.push(await this.predictOnBatch(inputs.map((t) => t.slice([from, from + batchSize]))))
-    return outputs.length === 1 ? outputs[0]! : tidy(() => cat(outputs))
+    return outputs.length === 1 ? outputs[0]! : cat(outputs)
   }
 
   /** One step on one batch. Gives its loss and metrics. */
@@ -227,7 +226,7 @@ export class Model<M extends Module = Module> {
 
   /** What the module gives for one batch, in evaluation mode and without gradients. */
   async predictOnBatch(x: Input): Promise<Tensor> {
-    return this.#inMode(false, () => tidy(() => noGrad(() => this.#forward(x))))
+    return this.#inMode(false, () => noGrad(() => this.#forward(x)))
   }
 
   /** A table of the layers; with shapes of inputs, or inputs, also of what they give. */
@@ -263,7 +262,10 @@ export class Model<M extends Module = Module> {
     return averages.values() as Results
   }
 
-  /** Note [One engine]: this is the loop that PyTorch's users write, in its order, so that both agree to the bit. */
+  /**
+   * Note [One engine]: this is the loop that PyTorch's users write, in its order, so that both agree to
+   * the bit. Nothing is freed early: a module may keep what it made in `forward` for the next step.
+   */
   #trainStep(
     { optimizer, loss: lossOf, metrics }: Compiled,
     x: Input,
@@ -271,12 +273,10 @@ export class Model<M extends Module = Module> {
     averages: Averages,
   ): Promise<void> | undefined {
     optimizer.zeroGrad()
-    const parts = tidy(() => {
-      const output = this.#forward(x)
-      const loss = lossOf(output, y)
-      loss.backward()
-      return partsOf(metrics, output, y, loss)
-    })
+    const output = this.#forward(x)
+    const loss = lossOf(output, y)
+    loss.backward()
+    const parts = partsOf(metrics, output, y, loss)
     optimizer.step()
     return averages.add(parts)
   }
@@ -287,12 +287,10 @@ export class Model<M extends Module = Module> {
     y: Tensor,
     averages: Averages,
   ): Promise<void> | undefined {
-    const parts = tidy(() =>
-      noGrad(() => {
-        const output = this.#forward(x)
-        return partsOf(metrics, output, y, loss(output, y))
-      }),
-    )
+    const parts = noGrad(() => {
+      const output = this.#forward(x)
+      return partsOf(metrics, output, y, loss(output, y))
+    })
     return averages.add(parts)
   }
 

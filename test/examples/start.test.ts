@@ -27,7 +27,7 @@ function start(...args: string[]): Promise<Outcome> {
 const lastLine = (out: string) => out.trimEnd().split('\n').at(-1)!
 
 test('trains, saves, loads, compares and shows, the same in both styles', async () => {
-  const byHand = await start('--offline', '--epochs', '2')
+  const byHand = await start('--epochs', '2')
   expect(byHand.error).toBe('')
   expect(byHand.code).toBe(0)
   expect(byHand.out).toContain('Synthetic digits drawn in code, not MNIST')
@@ -37,7 +37,6 @@ test('trains, saves, loads, compares and shows, the same in both styles', async 
   expect(readdirSync(folder).toSorted()).toEqual(['model.json', 'model.safetensors'])
 
   const byFit = await start(
-    '--offline',
     '--epochs',
     '2',
     '--style',
@@ -53,7 +52,7 @@ test('trains, saves, loads, compares and shows, the same in both styles', async 
 test('--help lists every option with its default', async () => {
   const { code, out } = await start('--help')
   expect(code).toBe(0)
-  for (const name of ['data', 'offline', 'model', 'style', 'epochs', 'batch-size', 'lr', 'seed'])
+  for (const name of ['data', 'download', 'model', 'style', 'epochs', 'batch-size', 'lr', 'seed'])
     expect(out).toContain(`--${name}`)
   expect(out.match(/default:/g)!.length).toBeGreaterThanOrEqual(9)
 })

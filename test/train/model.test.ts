@@ -1,6 +1,6 @@
 /** @file Model: the same bits as the loop by hand, and Keras' rules for splits, modes and histories. */
 import { describe, expect, test, vi } from 'vitest'
-import { allClose, manualSeed, randn, tensor, withConfig, type Tensor } from 'tandem'
+import { allClose, manualSeed, ones, randn, tensor, withConfig, type Tensor } from 'tandem'
 import { DataLoader, IterableDataset, TensorDataset } from 'tandem/data'
 import * as nn from 'tandem/nn'
 import * as optim from 'tandem/optim'
@@ -437,3 +437,18 @@ test('a device that cannot be read at once gives the same results', async () => 
 function stateOf(module: nn.Module) {
   return Object.values(module.stateDict()).map((t) => t.toArraySync())
 }
+
+test('a module may keep what it made in an earlier step', async () => {
+  class Cached extends nn.Module {
+    layer = new nn.Linear(2, 1)
+    #scale: Tensor | undefined
+    forward(x: Tensor): Tensor {
+      this.#scale ??= ones([2]).mul(2)
+      return this.layer.forward(x.mul(this.#scale))
+    }
+  }
+  const model = new Model(new Cached()).compile({ optimizer: 'sgd', loss: 'meanSquaredError' })
+  model.summary([1, 2])
+  const { history } = await model.fit(ones([8, 2]), ones([8, 1]), { epochs: 3, verbose: 0 })
+  expect(history.loss).toHaveLength(3)
+})
