@@ -19,19 +19,12 @@ export const cases: Case[] = [
     unit: 'steps/s',
     better: 'higher',
     work: STEPS,
-    contenders: { tandem: () => tandemStep({ compiled: false }), ...PEERS },
-  },
-  {
-    name: `784-128-10, batch ${BATCH}, Adam, compiled`,
-    unit: 'steps/s',
-    better: 'higher',
-    work: STEPS,
-    contenders: { tandem: () => tandemStep({ compiled: true }), ...PEERS },
+    contenders: { tandem: tandemStep, ...PEERS },
   },
 ]
 
-async function tandemStep({ compiled }: { compiled: boolean }): Promise<Contender> {
-  const { tensor, compile, randn, nn, optim } = await loadTandem()
+async function tandemStep(): Promise<Contender> {
+  const { tensor, randn, nn, optim } = await loadTandem()
   const model = new nn.Sequential(
     new nn.Linear(SIZES[0], SIZES[1]),
     new nn.ReLU(),
@@ -41,18 +34,17 @@ async function tandemStep({ compiled }: { compiled: boolean }): Promise<Contende
   const lossOf = new nn.CrossEntropyLoss()
   const x = randn([BATCH, SIZES[0]])
   const y = tensor([...labels(BATCH)], { dtype: 'int32' })
-  const eager = (inputs: Tensor, targets: Tensor) => {
+  const step = () => {
     optimizer.zeroGrad()
-    const loss = lossOf.forward(model.forward(inputs), targets)
+    const loss = lossOf.forward(model.forward(x), y)
     loss.backward()
     optimizer.step()
     return loss
   }
-  const step = compiled ? compile(eager) : eager
   let loss: Tensor
   return {
     run() {
-      for (let i = 0; i < STEPS; i++) loss = step(x, y)
+      for (let i = 0; i < STEPS; i++) loss = step()
     },
     async finish() {
       await loss.item()

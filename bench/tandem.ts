@@ -6,6 +6,7 @@ export interface Tensor {
   add(other: Tensor): Tensor
   matmul(other: Tensor): Tensor
   sum(): Tensor
+  slice(...ranges: number[]): Tensor
   item(): number | Promise<number>
   backward(): void
 }
@@ -15,14 +16,11 @@ interface Module {
   parameters(): unknown
 }
 
-type Step = (x: Tensor, y: Tensor) => Tensor
-
 /** The part of the public API that the benchmarks use. */
 export interface Tandem {
   tensor: (values: unknown, options?: { dtype?: string }) => Tensor
   randn: (shape: number[]) => Tensor
   manualSeed: (seed: number) => void
-  compile: (step: Step) => Step
   nn: {
     Linear: new (inFeatures: number, outFeatures: number) => Module
     ReLU: new () => Module
