@@ -7,7 +7,9 @@ test('computes, differentiates and prints', () => {
     [1, 2],
     [3, 4],
   ])
-  expect(String(a.matmul(a.transpose()).add(1).sum({ axis: 0 }))).toBe('tensor([18, 38], float32, wasm)')
+  expect(String(a.matmul(a.transpose()).add(1).sum({ axis: 0 }))).toBe(
+    'tensor([18, 38], float32, wasm)',
+  )
   const w = tensor([1, 2]).requireGrad()
   w.mul(w).sum().backward()
   expect(w.grad!.toArraySync()).toEqual([2, 4])

@@ -36,14 +36,7 @@ test('trains, saves, loads, compares and shows, the same in both styles', async 
   expect(lastLine(byHand.out)).toMatch(/^test accuracy 0\.9\d{3}$/)
   expect(readdirSync(folder).toSorted()).toEqual(['model.json', 'model.safetensors'])
 
-  const byFit = await start(
-    '--epochs',
-    '2',
-    '--style',
-    'keras',
-    '--save',
-    'fit.safetensors',
-  )
+  const byFit = await start('--epochs', '2', '--style', 'keras', '--save', 'fit.safetensors')
   expect(lastLine(byFit.out)).toBe(lastLine(byHand.out))
   const bytes = (name: string) => readFileSync(join(folder, name))
   expect(bytes('fit.safetensors').equals(bytes('model.safetensors'))).toBe(true)
