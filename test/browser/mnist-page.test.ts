@@ -59,9 +59,12 @@ describe.skipIf(chromiumPath === undefined)(`in Chromium${chromiumNote}`, () => 
   const start = async (network: 'mlp' | 'cnn', epochs: number) => {
     await page.check(`input[value=${network}]`, { force: true })
     await page.fill('#epochs', String(epochs))
+    await page
+      .locator('#history tr')
+      .evaluateAll((list) => list.forEach((row) => row.classList.add('old')))
     await page.click('#start')
     // The worker answers, and the page clears what the last run left.
-    await page.waitForFunction(() => document.querySelector('#history tr') === null)
+    await page.waitForFunction(() => document.querySelector('#history .old') === null)
   }
 
   test('shows digits, and says that they are synthetic', async () => {
