@@ -14,6 +14,7 @@ const BENCHES: Record<string, () => Promise<Bench>> = {
   gemm: () => import('./gemm.bench.ts'),
   mlp: () => import('./mlp.bench.ts'),
   overhead: () => import('./overhead.bench.ts'),
+  memory: () => import('./memory.bench.ts'),
   size: () => import('./size.bench.ts'),
 }
 
