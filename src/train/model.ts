@@ -368,7 +368,9 @@ function trainingData(
   const order = { batchSize, shuffle, seed, epoch }
   if (validationSplit !== undefined && validationSplit !== 0) {
     if (validationData !== undefined)
-      throw new ValueError('fit: validationSplit and validationData exclude each other')
+      throw new ValueError(
+        'fit: validationSplit and validationData exclude each other. Give one of them',
+      )
     const [train, held] = splitOff(datasetOf('fit', data, y), validationSplit)
     return { training: loaderOver(train, order), validation: loaderOver(held, { batchSize }) }
   }
