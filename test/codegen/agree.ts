@@ -5,6 +5,7 @@ import type { TypedArray } from '../../src/core/dtype.ts'
 import type { ExprBuilder } from '../../src/ir/expr.ts'
 import type { Group } from '../../src/ir/group.ts'
 import { readElement } from '../../src/ir/interpret.ts'
+import { runX86, x86Targets } from './run-x86.ts'
 import { runInterpreted, runLoops, runWasm, targetOf, type Run } from './run-group.ts'
 
 type Outcome = ReturnType<typeof runInterpreted>
@@ -29,6 +30,17 @@ export function agreesInLoops(s: ExprBuilder, group: Group, run: Run, tolerance:
     for (const tail of ['scalar', 'mask'] as const) {
       const got = runLoops(s, group, run, targetOf(bytes, tail))
       compare(group, want, got, tolerance, `${bytes} bytes, ${tail} tail`)
+    }
+  agreesOnX86(s, group, run, tolerance)
+}
+
+/** So does machine code, its iterations taken at once or in parts. */
+export function agreesOnX86(s: ExprBuilder, group: Group, run: Run, tolerance: number): void {
+  const want = runInterpreted(group, run)
+  for (const { name, features } of x86Targets)
+    for (const split of [1, 3]) {
+      const got = runX86(s, group, run, features, split)
+      compare(group, want, got, tolerance, `${name} in ${split}`)
     }
 }
 

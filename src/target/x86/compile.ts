@@ -1,0 +1,48 @@
+/** @file Group to x86-64 machine code, with a look inside at each step for whoever asks. */
+import { X86Assembler } from '../../asm/x86.ts'
+import { lowerGroup } from '../../codegen/lower.ts'
+import type { ExprBuilder } from '../../ir/expr.ts'
+import { verifyGroup, type Group } from '../../ir/group.ts'
+import type { Kernel } from '../../ir/loops.ts'
+import { printKernel } from '../../ir/print-loops.ts'
+import { verifyKernel } from '../../ir/verify-loops.ts'
+import { config, debug } from '../../util/config.ts'
+import { allocate } from './allocate.ts'
+import { Selector } from './emit.ts'
+import { encode } from './encode.ts'
+import { shareOf, type Share } from './share.ts'
+import { x86Traits, type X86Features } from './traits.ts'
+
+export interface CompiledKernel {
+  readonly kernel: Kernel
+  readonly code: Uint8Array<ArrayBuffer>
+  /** How its iterations are shared among threads; undefined for a kernel that runs on one. */
+  readonly share: Share | undefined
+}
+
+/** A kernel and its code. With `verify`, or on the debug ladder, both forms are checked on the way. */
+export function compileX86(
+  s: ExprBuilder,
+  group: Group,
+  features: X86Features,
+  verify = config.debug > 0,
+): CompiledKernel {
+  if (verify) verifyGroup(group)
+  const kernel = lowerGroup(s, group, x86Traits(features))
+  if (verify) verifyKernel(kernel)
+  debug(4, () => printKernel(kernel))
+  const code = emitX86(kernel, features)
+  debug(4, () => `${kernel.name}: ${code.length} bytes of machine code`)
+  return { kernel, code, share: shareOf(kernel) }
+}
+
+/** The machine code of a kernel in loop form. */
+export function emitX86(kernel: Kernel, features: X86Features): Uint8Array<ArrayBuffer> {
+  const asm = new X86Assembler({ listing: config.debug >= 5 })
+  const program = new Selector(kernel, features, asm).run()
+  const allocation = allocate(program, features.avx512 ? 32 : 16, features.avx512 ? 64 : 32)
+  encode(program, allocation, features, asm)
+  const code = asm.finish()
+  debug(5, () => `${kernel.name}:\n${asm.listing()}`)
+  return code
+}

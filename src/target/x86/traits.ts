@@ -1,0 +1,55 @@
+/** @file What lowering needs to know about x86-64 with AVX2 or AVX-512. */
+import type { TargetTraits } from '../../codegen/target-traits.ts'
+import type { ScalarType } from '../../core/dtype.ts'
+import { scalarOp, type ScalarOp } from '../../ir/scalar-op.ts'
+
+/** The instruction sets that code is made for, and the caches it is blocked for. */
+export interface X86Features {
+  readonly avx512: boolean
+  /** Dot products of bfloat16 pairs (AVX512_BF16) and of bytes (AVX512_VNNI). */
+  readonly bf16: boolean
+  readonly vnni: boolean
+  readonly l1Bytes: number
+  readonly l2Bytes: number
+}
+
+/** Traits of the target with these features. */
+export function x86Traits(features: X86Features): TargetTraits {
+  const { avx512, l1Bytes, l2Bytes } = features
+  return {
+    vectorBytes: avx512 ? 64 : 32,
+    // AVX-512: 24 of 32 registers are sums, 2 hold B, the others factors of A. AVX2: 12 of 16, 2 and 1.
+    tileRows: avx512 ? 12 : 6,
+    tileVectors: 2,
+    tileUnroll: 4,
+    l1Bytes,
+    l2Bytes,
+    tail: avx512 ? 'mask' : 'scalar',
+    spells(op, type, lanes) {
+      if (op === 'fma') return type === 'f32' || type === 'f64'
+      if (scalarOp(op).decompose !== undefined) return false
+      if (lanes === 1) return true
+      return avx512 ? !noVector512(op, type) : !noVector256(op, type)
+    },
+    vectorMemory(memory, lanes) {
+      const isWide = memory === 'f64' || memory === 'i64'
+      return isWide === (lanes === (avx512 ? 8 : 4))
+    },
+  }
+}
+
+// Integers are divided one by one, and there is no arithmetic on bools.
+const noVector512 = (op: ScalarOp, type: ScalarType): boolean =>
+  type === 'bool' ? !boolRows.has(op) : isInteger(type) && (op === 'div' || op === 'rem')
+
+const noVector256 = (op: ScalarOp, type: ScalarType): boolean => {
+  if (type === 'bool') return !boolRows.has(op)
+  if (isInteger(type) && (op === 'div' || op === 'rem')) return true
+  if (op === 'convert') return type === 'f64' || type === 'i64'
+  return type === 'i64' && missingWide.has(op)
+}
+
+const isInteger = (type: ScalarType): boolean => type === 'i32' || type === 'i64'
+const boolRows: ReadonlySet<ScalarOp> = new Set(['and', 'or', 'xor', 'not', 'select', 'convert'])
+/** What AVX2 has for 32-bit lanes only. */
+const missingWide: ReadonlySet<ScalarOp> = new Set(['mul', 'min', 'max', 'abs', 'shr'])

@@ -1,0 +1,81 @@
+/** @file Runs one group as machine code, in buffers that end at inaccessible pages. */
+import { dtypes } from '../../src/core/dtype.ts'
+import { CodeMemory } from '../../src/backend/cpu/code-memory.ts'
+import { detectFeatures } from '../../src/backend/cpu/features.ts'
+import { loadNative, type Native } from '../../src/backend/cpu/native.ts'
+import type { ExprBuilder } from '../../src/ir/expr.ts'
+import type { Group } from '../../src/ir/group.ts'
+import { compileX86 } from '../../src/target/x86/compile.ts'
+import { argumentLayout } from '../../src/target/x86/emit.ts'
+import type { X86Features } from '../../src/target/x86/traits.ts'
+import type { Run } from './run-group.ts'
+
+const native = loadNative()
+const code = typeof native === 'string' ? undefined : new CodeMemory(native)
+const machine = code && detectFeatures(native as Native, code)
+
+/** The instruction sets that this machine can run, with caches small enough for several blocks. */
+export const x86Targets: readonly { readonly name: string; readonly features: X86Features }[] = [
+  false,
+  true,
+].flatMap((avx512) => {
+  if (!machine?.avx2 || (avx512 && !machine.avx512)) return []
+  const vectorBytes = avx512 ? 64 : 32
+  const caches = { l1Bytes: 64 * vectorBytes, l2Bytes: 128 * vectorBytes }
+  const dots = { bf16: avx512 && machine.bf16, vnni: avx512 && machine.vnni }
+  return [{ name: avx512 ? 'AVX-512' : 'AVX2', features: { avx512, ...dots, ...caches } }]
+})
+
+const page = 4096
+
+/** Room whose last byte is followed by an inaccessible page, and given back by `end`. */
+function fenced(system: Native, bytes: number): { at: number; end: () => void } {
+  const inside = Math.ceil(Math.max(bytes, 1) / page) * page
+  const from = system.map(inside + 2 * page)
+  system.protect(from, page, 'none')
+  system.protect(from + page + inside, page, 'none')
+  return { at: from + page + inside - bytes, end: () => system.unmap(from, inside + 2 * page) }
+}
+
+/** Results of machine code for these features; `split` runs its iterations in that many calls. */
+export function runX86(
+  s: ExprBuilder,
+  group: Group,
+  { buffers, sizes = [], params = [] }: Run,
+  features: X86Features,
+  split = 1,
+) {
+  const system = native as Native
+  const { kernel, code: bytes, share } = compileX86(s, group, features, true)
+  const address = code!.install(bytes)
+  const layout = argumentLayout(kernel)
+  const rooms = kernel.buffers.map((_, i) => {
+    const own = buffers[i]?.byteLength
+    const size = own ?? (i === buffers.length && group.checks.length > 0 ? 4 : kernel.scratchBytes)
+    return fenced(system, size)
+  })
+  buffers.forEach((b, i) =>
+    system.copy(rooms[i]!.at, new Uint8Array(b.buffer, b.byteOffset, b.byteLength)),
+  )
+  const args = new Float64Array(new ArrayBuffer(8 * layout.length + 8))
+  rooms.forEach(({ at }, i) => (args[i] = at))
+  args.set(sizes, layout.sizesAt)
+  args.set(params, layout.paramsAt)
+  const run = system.procedure(address, 4)
+  const count = share?.count(sizes) ?? 1
+  for (let i = 0; i < split; i++) {
+    const [from, to] = [i, i + 1].map((x) => Math.floor((x * count) / split)) as [number, number]
+    run(system.addressOf(args.buffer), from, to, 0)
+    if (!share) break
+  }
+  const results = buffers.map((b, i) => {
+    const info = dtypes[group.buffers[i]!.dtype]
+    return new info.array(system.view(rooms[i]!.at, b.byteLength).slice(0))
+  })
+  const ok =
+    group.checks.length === 0 ||
+    new Int32Array(system.view(rooms[buffers.length]!.at, 4).slice(0))[0] !== 0
+  for (const room of rooms) room.end()
+  code!.release(address)
+  return { buffers: results, ok, kernel }
+}
