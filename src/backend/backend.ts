@@ -40,6 +40,8 @@ export interface Executable {
     sizes: readonly number[],
     params: readonly number[],
   ): boolean
+  /** Gives the code's memory back; nobody launches it any more. */
+  release?(): void
 }
 
 export interface MemoryStats {

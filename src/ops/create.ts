@@ -38,7 +38,7 @@ export async function setBackend(name: string): Promise<void> {
  * currentBackend().name // -> 'wasm'
  */
 export function currentBackend(device?: string): Backend {
-  return getBackend(device ?? config.backend ?? defaultBackendName)
+  return getBackend(device ?? config.backend ?? defaultBackendName())
 }
 
 export type TensorLike = NestedArray<number | bigint | boolean> | TypedArray | Tensor

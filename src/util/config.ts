@@ -7,6 +7,12 @@ export interface Config {
   checkNaN: boolean
   /** The backend new tensors live on. Set by TANDEM_BACKEND. */
   backend: string | undefined
+  /** Instructions of the `cpu` backend: the lower level where the processor has both. Read when it is made. Set by TANDEM_CPU. */
+  cpu: 'avx512' | 'avx2' | undefined
+  /** Threads of the `cpu` backend; by default one per core, at most 16. Read when it is made. Set by TANDEM_NUM_THREADS. */
+  numThreads: number | undefined
+  /** Puts every block of the `cpu` backend between pages that fault, to find kernels that stray. Slow. Set by TANDEM_GUARD=1. */
+  guard: boolean
 }
 
 const environment: Record<string, string | undefined> =
@@ -17,6 +23,13 @@ export const config: Config = {
   debug: Number(environment['TANDEM_DEBUG'] ?? 0) || 0,
   checkNaN: environment['TANDEM_CHECK_NAN'] === '1',
   backend: environment['TANDEM_BACKEND'],
+  cpu: levelOf(environment['TANDEM_CPU']),
+  numThreads: Number(environment['TANDEM_NUM_THREADS'] ?? 0) || undefined,
+  guard: environment['TANDEM_GUARD'] === '1',
+}
+
+function levelOf(text: string | undefined): Config['cpu'] {
+  return text === 'avx2' || text === 'avx512' ? text : undefined
 }
 
 /** Changes switches for the rest of the process. */

@@ -2,7 +2,7 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { ones, tensor, tidy } from 'tandem'
-import { FreeList } from '../../src/backend/wasm/free-list.ts'
+import { FreeList } from '../../src/backend/free-list.ts'
 import { WasmMemory, type WasmBlock } from '../../src/backend/wasm/memory.ts'
 
 test('the free list never hands out the same bytes twice and merges what comes back', () => {

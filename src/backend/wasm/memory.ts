@@ -1,7 +1,7 @@
 /** @file The linear memory of the wasm backend: an allocator, and a way out for tensors nobody frees. */
 import { Block, type MemoryStats } from '../backend.ts'
-import { ValueError } from '../../util/errors.ts'
-import { FreeList } from './free-list.ts'
+import { FreeList } from '../free-list.ts'
+import { freedError } from '../freed.ts'
 
 /**
  * Note [Eviction]: WebAssembly kernels need their operands in one linear memory, which the engine's
@@ -169,10 +169,7 @@ export class WasmMemory {
 
   #bringBack(block: WasmBlock): void {
     const { host, hostOffset } = block
-    if (block.freed)
-      throw new ValueError(
-        'this tensor was freed (by dispose(), by using, or at the end of tidy()) and cannot be read any more. Return it from tidy(), or dispose it later',
-      )
+    if (block.freed) throw freedError()
     // What was moved out is still wanted: the working set is larger than the budget.
     this.#budget = Math.min(this.#budget + 2 * roomFor(block.bytes), largestBudget)
     this.#place(block)

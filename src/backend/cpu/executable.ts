@@ -1,0 +1,141 @@
+/** @file A compiled kernel on the cpu backend: writes the argument block and calls the code. */
+import type { MemoryType } from '../../ir/loops.ts'
+import { bytesOf } from '../../target/x86/memory-access.ts'
+import type { Share } from '../../target/x86/share.ts'
+import { assert, InternalError } from '../../util/errors.ts'
+import type { Block, Executable } from '../backend.ts'
+import { freedError } from '../freed.ts'
+import type { CpuBlock } from './block.ts'
+import type { CodeMemory } from './code-memory.ts'
+import { control } from './thread-code.ts'
+import type { ThreadPool } from './threads.ts'
+
+/** What an executable needs of its backend. */
+export interface Launcher {
+  readonly code: CodeMemory
+  readonly pool: ThreadPool
+  scratchAt(bytesPerThread: number): number
+}
+
+/** A kernel's code and the form of its argument block: addresses, sizes, params, all as float64. */
+export interface Compiled {
+  readonly name: string
+  readonly code: Uint8Array
+  readonly share: Share | undefined
+  /** One per buffer: the operands, the status word of a checked kernel, scratch space. */
+  readonly memories: readonly MemoryType[]
+  readonly operands: number
+  readonly isChecked: boolean
+  readonly sizeCount: number
+  readonly paramCount: number
+  readonly scratchBytes: number
+}
+
+export class CpuExecutable implements Executable {
+  readonly name: string
+  readonly #launcher: Launcher
+  readonly #pool: ThreadPool
+  readonly #slots: Float64Array<ArrayBuffer>
+  readonly #run: () => void
+  /** Address of the code; 0 once released. */
+  #entry: number
+  readonly #share: Share | undefined
+  readonly #elementBytes: readonly number[]
+  readonly #isChecked: boolean
+  readonly #statusSlot: number
+  readonly #scratchBytes: number
+  readonly #scratchSlot: number
+  readonly #sizesAt: number
+  readonly #paramsAt: number
+  /** The split of the last launch; plans hand over the same array of sizes every time. */
+  #splitSizes: readonly number[] | undefined
+  #splitThreads = 0
+  #count = 0
+  #grain = 1
+
+  constructor(launcher: Launcher, compiled: Compiled) {
+    const { name, code, share, memories, operands, isChecked, sizeCount, paramCount } = compiled
+    this.name = name
+    this.#launcher = launcher
+    this.#pool = launcher.pool
+    this.#slots = launcher.pool.control
+    this.#run = launcher.pool.run
+    this.#entry = launcher.code.install(code)
+    this.#share = share
+    this.#elementBytes = memories.slice(0, operands).map((memory) => bytesOf[memory])
+    this.#isChecked = isChecked
+    this.#statusSlot = control.args + operands
+    this.#scratchBytes = compiled.scratchBytes
+    this.#scratchSlot = control.args + memories.length - 1
+    this.#sizesAt = control.args + memories.length
+    this.#paramsAt = this.#sizesAt + sizeCount
+    assert(
+      this.#paramsAt + paramCount <= this.#slots.length,
+      `${name}: ${memories.length + sizeCount + paramCount} arguments are more than fit`,
+    )
+  }
+
+  launch(
+    blocks: readonly Block[],
+    offsets: readonly number[],
+    sizes: readonly number[],
+    params: readonly number[],
+  ): boolean {
+    const slots = this.#slots
+    const elementBytes = this.#elementBytes
+    for (let i = 0; i < elementBytes.length; i++) {
+      const { address } = blocks[i] as CpuBlock
+      if (address === 0) throw freedError()
+      slots[control.args + i] = address + offsets[i]! * elementBytes[i]!
+    }
+    const sizesAt = this.#sizesAt
+    for (let i = 0; i < sizes.length; i++) slots[sizesAt + i] = sizes[i]!
+    const paramsAt = this.#paramsAt
+    for (let i = 0; i < params.length; i++) slots[paramsAt + i] = params[i]!
+    const pool = this.#pool
+    if (this.#share !== undefined) {
+      if (sizes !== this.#splitSizes || pool.threads !== this.#splitThreads) this.#split(sizes)
+      slots[control.count] = this.#count
+      slots[control.grain] = this.#grain
+    } else {
+      slots[control.count] = 0
+      slots[control.grain] = 1
+    }
+    if (this.#scratchBytes > 0)
+      slots[this.#scratchSlot] = this.#launcher.scratchAt(this.#scratchBytes)
+    if (this.#isChecked) slots[this.#statusSlot] = pool.statusAt
+    const entry = this.#entry
+    if (entry === 0) throw new InternalError(`internal: ${this.name} was released`)
+    slots[control.kernel] = entry
+    this.#run()
+    return !this.#isChecked || pool.status[0] !== 0
+  }
+
+  /** Gives the room of the code back. The kernel must not be launched any more. */
+  release(): void {
+    if (this.#entry !== 0) this.#launcher.code.release(this.#entry)
+    this.#entry = 0
+  }
+
+  // How many iterations there are, and how many are worth handing out at a time.
+  #split(sizes: readonly number[]): void {
+    const share = this.#share!
+    const { threads } = this.#pool
+    const count = share.count(sizes)
+    const smallest = Math.ceil(chunkCost / Math.max(1, share.cost(sizes)))
+    const fair = Math.ceil(count / (threads * chunksPerThread))
+    this.#count = count
+    this.#grain = threads === 1 ? Math.max(count, 1) : Math.max(1, smallest, fair)
+    this.#splitSizes = sizes
+    this.#splitThreads = threads
+    if (count > this.#grain && this.#pool.started < threads) {
+      this.#pool.start()
+      this.#splitThreads = this.#pool.threads
+    }
+  }
+}
+
+/** Instructions a chunk should have at least: claiming one takes some 50 nanoseconds, waking a thread a few thousand. */
+const chunkCost = 20_000
+/** Threads are interrupted now and then: with several chunks each, the others make up for it. */
+const chunksPerThread = 4

@@ -1,0 +1,139 @@
+/** @file The cpu backend: kernels as x86-64 machine code on the processor's threads, over memory of JavaScript's own. */
+import type { ExprBuilder } from '../../ir/expr.ts'
+import type { Group } from '../../ir/group.ts'
+import { compileX86 } from '../../target/x86/compile.ts'
+import { config } from '../../util/config.ts'
+import { DeviceError } from '../../util/errors.ts'
+import type { Backend, Block, Executable, MemoryStats } from '../backend.ts'
+import { freedError } from '../freed.ts'
+import type { BlockAllocator, CpuBlock } from './block.ts'
+import { CodeMemory } from './code-memory.ts'
+import { CpuExecutable, type Launcher } from './executable.ts'
+import { detectFeatures, type CpuFeatures } from './features.ts'
+import { GuardMemory } from './guard-memory.ts'
+import { CpuMemory } from './memory.ts'
+import { loadNative, type Native } from './native.ts'
+import { defaultThreads, threadLimit, ThreadPool } from './threads.ts'
+
+export class CpuBackend implements Backend, Launcher {
+  readonly name = 'cpu'
+  readonly synchronous = true
+  /** What kernels are made for; `config.cpu` may ask for less than the processor has. */
+  readonly features: CpuFeatures
+  readonly code: CodeMemory
+  readonly pool: ThreadPool
+  readonly #memory: BlockAllocator
+  /** Packing space of all threads, shared by all kernels: one runs at a time. */
+  #scratch: CpuBlock | undefined
+
+  constructor({ native, code, features }: CpuParts) {
+    this.features = features
+    this.code = code
+    this.pool = new ThreadPool(native, clampThreads(config.numThreads, features))
+    this.#memory = config.guard ? new GuardMemory(native) : new CpuMemory(native)
+  }
+
+  allocate(bytes: number): Block {
+    return this.#memory.allocate(bytes)
+  }
+  free(block: Block): void {
+    this.#memory.free(block as CpuBlock)
+  }
+  pin(): void {
+    // Nothing moves here.
+  }
+  unpin(): void {
+    // Nothing moves here.
+  }
+  write(block: Block, bytes: Uint8Array): void {
+    ;(block as CpuBlock).u8.set(bytes)
+  }
+  read(block: Block, from: number, length: number): Uint8Array<ArrayBuffer> {
+    return (block as CpuBlock).u8.slice(from, from + length)
+  }
+  readAsync(block: Block, from: number, length: number): Promise<Uint8Array<ArrayBuffer>> {
+    return Promise.resolve(this.read(block, from, length))
+  }
+  memoryStats(): MemoryStats {
+    return this.#memory.stats()
+  }
+
+  /** Threads that take part in a parallel loop, the caller's own among them. */
+  get numThreads(): number {
+    return this.pool.threads
+  }
+  set numThreads(count: number) {
+    this.pool.resize(Math.min(count, threadLimit))
+  }
+
+  compile(s: ExprBuilder, group: Group): Executable {
+    const { kernel, code, share } = compileX86(s, group, this.features)
+    return new CpuExecutable(this, {
+      name: kernel.name,
+      code,
+      share,
+      memories: kernel.buffers.map(({ memory }) => memory),
+      operands: group.buffers.length,
+      isChecked: group.checks.length > 0,
+      sizeCount: kernel.sizeCount,
+      paramCount: kernel.params.length,
+      scratchBytes: kernel.scratchBytes,
+    })
+  }
+
+  /** Address of packing space with this many bytes for each thread. */
+  scratchAt(bytesPerThread: number): number {
+    const bytes = bytesPerThread * this.pool.threads
+    if (this.#scratch === undefined || this.#scratch.bytes < bytes) {
+      if (this.#scratch !== undefined) this.#memory.free(this.#scratch)
+      this.#scratch = this.#memory.allocate(bytes)
+    }
+    if (this.#scratch.address === 0) throw freedError()
+    return this.#scratch.address
+  }
+}
+
+interface CpuParts {
+  readonly native: Native
+  readonly code: CodeMemory
+  readonly features: CpuFeatures
+}
+
+let parts: CpuParts | string | undefined
+
+/** Why the backend cannot run here; undefined where it can. The first call of the process loads koffi. */
+export function whyNoCpu(): string | undefined {
+  parts ??= findParts()
+  return typeof parts === 'string' ? parts : undefined
+}
+
+/** The backend, or a DeviceError that says why it cannot run here. */
+export function openCpu(): CpuBackend {
+  parts ??= findParts()
+  if (typeof parts === 'string')
+    throw new DeviceError(`the cpu backend cannot run here: ${parts}. Use 'wasm'`)
+  return new CpuBackend(parts)
+}
+
+function findParts(): CpuParts | string {
+  const native = loadNative()
+  if (typeof native === 'string') return native
+  try {
+    const code = new CodeMemory(native)
+    const detected = detectFeatures(native, code)
+    if (!detected.avx2) return 'the processor has no AVX2 with FMA and BMI2'
+    const features = config.cpu === 'avx2' ? withoutAvx512(detected) : detected
+    return { native, code, features }
+  } catch (error) {
+    return (error as Error).message
+  }
+}
+
+function withoutAvx512(features: CpuFeatures): CpuFeatures {
+  return { ...features, avx512: false, bf16: false, vnni: false }
+}
+
+function clampThreads(wanted: number | undefined, features: CpuFeatures): number {
+  if (wanted === undefined) return defaultThreads(features.threadsPerCore)
+  return Math.max(1, Math.min(Math.floor(wanted), threadLimit))
+}
