@@ -52,6 +52,7 @@ export class CpuExecutable implements Executable {
   #splitThreads = 0
   #count = 0
   #grain = 1
+  #wakes = 0
 
   constructor(launcher: Launcher, compiled: Compiled) {
     const { name, code, share, memories, operands, isChecked, sizeCount, paramCount } = compiled
@@ -97,6 +98,7 @@ export class CpuExecutable implements Executable {
       if (sizes !== this.#splitSizes || pool.threads !== this.#splitThreads) this.#split(sizes)
       slots[control.count] = this.#count
       slots[control.grain] = this.#grain
+      slots[control.wakes] = this.#wakes
     } else {
       slots[control.count] = 0
       slots[control.grain] = 1
@@ -122,10 +124,12 @@ export class CpuExecutable implements Executable {
     const share = this.#share!
     const { threads } = this.#pool
     const count = share.count(sizes)
-    const smallest = Math.ceil(chunkCost / Math.max(1, share.cost(sizes)))
+    const cost = Math.max(1, share.cost(sizes))
+    const smallest = Math.ceil(chunkCost / cost)
     const fair = Math.ceil(count / (threads * chunksPerThread))
     this.#count = count
     this.#grain = threads === 1 ? Math.max(count, 1) : Math.max(1, smallest, fair)
+    this.#wakes = count * cost >= wakeCost ? 1 : 0
     this.#splitSizes = sizes
     this.#splitThreads = threads
     if (count > this.#grain && this.#pool.started < threads) {
@@ -135,7 +139,9 @@ export class CpuExecutable implements Executable {
   }
 }
 
-/** Instructions a chunk should have at least: claiming one takes some 50 nanoseconds, waking a thread a few thousand. */
+/** Instructions a chunk should have at least: sharing a loop takes a quarter of a microsecond. */
 const chunkCost = 20_000
+/** From this many instructions on it pays to wake threads that sleep: up to twenty microseconds. */
+const wakeCost = 100_000
 /** Threads are interrupted now and then: with several chunks each, the others make up for it. */
 const chunksPerThread = 4

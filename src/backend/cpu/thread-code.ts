@@ -48,17 +48,17 @@ export const shared = {
 } as const
 
 /**
- * What the launcher reads, in float64 slots: kernel, count, grain. The slot `status` is a word of its own,
- * and the kernel's arguments begin at `args`.
+ * What the launcher reads, in float64 slots: kernel, count, grain, and whether sleeping workers are to be
+ * woken (1) or left alone (0). `status` is a word of its own, and the kernel's arguments begin at `args`.
  */
-export const control = { kernel: 0, count: 1, grain: 2, status: 4, args: 8 } as const
+export const control = { kernel: 0, count: 1, grain: 2, wakes: 3, status: 4, args: 8 } as const
 
 const open = 1 << 16
 /** Ticks of the processor's clock to spin before sleeping: about 50 microseconds. */
 const spinTicks = 1 << 17
 const system = { futex: 202, tgkill: 234, wait: 128, wake: 129, timedOut: -110, noSuchThread: -3 }
 
-const { rax, rcx, rdx, rbx, rsi, rdi, r8, r10, r12, r13, r14, r15 } = gpr
+const { rax, rcx, rdx, rbx, rsi, rdi, r8, r9, r10, r12, r13, r14, r15 } = gpr
 const at = (field: keyof typeof shared) => ({ base: rbx, disp: shared[field] })
 
 /** `worker(index)`: what a thread of the pool runs until it is told to end. */
@@ -144,6 +144,7 @@ export function runCode(context: number, controlAt: number): Uint8Array {
   read(rdi, control.kernel)
   read(rdx, control.count)
   read(rcx, control.grain)
+  read(r9, control.wakes)
   a.lea(rsi, { base: rax, disp: control.args * 8 })
   a.alu('cmp', 64, rdx, rcx)
   a.jcc('le', alone)
@@ -163,6 +164,8 @@ export function runCode(context: number, controlAt: number): Uint8Array {
   a.movImm(32, rax, open)
   a.lock('add', 32, at('gate'), rax)
   a.lock('inc', 32, at('sequence'))
+  a.test(32, r9, r9)
+  a.jcc('e', awake)
   a.aluImm('cmp', 32, at('sleepers'), 0)
   a.jcc('e', awake)
   // Wake no more than there are chunks beside our own.

@@ -8,8 +8,6 @@ import { control, runCode, shared, workerCode } from './thread-code.ts'
 const argumentSlots = 8192
 /** No more threads than this: chunks are claimed one by one, and small kernels gain nothing. */
 const mostThreads = 256
-/** Seconds a worker sleeps before it looks whether its owner is still there. */
-const patience = 5
 
 /**
  * A pool of system threads and the way kernels are launched, with or without them. The words that
@@ -31,7 +29,8 @@ export class ThreadPool {
   #started = 1
   #stopsAtExit = false
 
-  constructor(native: Native, threads: number) {
+  /** `patience`: seconds a worker sleeps before it looks whether its owner is still there. */
+  constructor(native: Native, threads: number, patience = 5) {
     this.#native = native
     this.#threads = threads
     const context = native.map(shared.bytes)
