@@ -4,7 +4,14 @@ import { broadcastShapes } from '../core/shape.ts'
 import { derivative } from '../ir/derivative.ts'
 import type { Expr, ExprBuilder } from '../ir/expr.ts'
 import { dispatch } from '../tensor/dispatch.ts'
-import type { InputSpec, LowerContext, Op, OutputSpec } from '../tensor/op.ts'
+import {
+  makeOp,
+  type InputSpec,
+  type LowerContext,
+  type Op,
+  type OpSpec,
+  type OutputSpec,
+} from '../tensor/op.ts'
 import { Tensor } from '../tensor/tensor.ts'
 import type { Attributes, GradContext } from '../tensor/types.ts'
 import type { Step } from '../codegen/kernel-builder.ts'
@@ -14,7 +21,11 @@ import { assert, DTypeError, ValueError } from '../util/errors.ts'
 export const operators = new Map<string, Op>()
 
 /** Registers an op. One block per op: everything the library knows about it stands in here. */
-export function defineOp<A extends Attributes>(op: Op<A>): Op<A> {
+export function defineOp<A extends Attributes>(spec: OpSpec<A>): Op<A> {
+  return register(makeOp(spec))
+}
+
+function register<A extends Attributes>(op: Op<A>): Op<A> {
   assert(!operators.has(op.name), `op ${op.name} is defined twice`)
   operators.set(op.name, op as unknown as Op)
   return op
@@ -75,24 +86,24 @@ export function binary(spec: ElementwiseOp): (a: Operand, b: Operand) => Tensor 
 
 /** Registers an elementwise op of any number of operands. */
 export function elementwise(spec: ElementwiseOp): Op {
-  return defineOp<Attributes>(makeElementwise(spec))
+  return register(makeElementwise(spec))
 }
 
 function makeElementwise(spec: ElementwiseOp): Op {
-  return {
+  return makeOp({
     name: spec.name,
     kind: 'elementwise',
     onnx: spec.onnx,
     infer: (inputs) => [inferElementwise(spec, inputs)],
     lower: (context) => [lowerElementwise(spec, context)],
     ...gradientOf(spec),
-  }
+  })
 }
 
 // Note [Derived gradients]: the gradient of an elementwise op is elementwise itself, so it is one
 // kernel, made from its scalar expression when first needed. Its own gradient is derived in turn:
 // that is how derivatives of any order come about.
-function gradientOf(spec: ElementwiseOp): Pick<Op, 'vjp' | 'saves'> {
+function gradientOf(spec: ElementwiseOp): Pick<OpSpec, 'vjp' | 'saves'> {
   const { name, partials, fromOutput } = spec
   if (spec.vjp !== undefined) return { vjp: spec.vjp, ...(spec.saves && { saves: spec.saves }) }
   const made: Op[] = []

@@ -3,8 +3,9 @@ import type { Block } from '../backend/backend.ts'
 import { formatShape, sameShape } from '../core/shape.ts'
 import { GradError, ShapeError } from '../util/errors.ts'
 import { engine } from './engine.ts'
-import { scoped, unscoped } from './scope.ts'
-import { enableGrad, noGrad, ruleOf, type GradNode } from './tape.ts'
+import { NodeQueue } from './node-queue.ts'
+import { scoped, scopeMark, sweepSince, unscoped } from './scope.ts'
+import { enableGrad, GradNode, noGrad } from './tape.ts'
 import type { Tensor } from './tensor.ts'
 
 export interface BackwardOptions {
@@ -81,36 +82,29 @@ function propagate(
 ): void {
   const createGraph = options.createGraph ?? false
   const retain = options.retainGraph ?? createGraph
-  const pending = new Map<GradNode, (Tensor | undefined)[]>()
+  const queue = new NodeQueue()
 
   const send = (source: Tensor | GradNode, index: number, g: Tensor): void => {
-    if ('op' in source) {
-      let slots = pending.get(source)
-      if (slots === undefined) pending.set(source, (slots = new Array(source.outputCount)))
-      const before = slots[index]
-      slots[index] = before === undefined ? g : engine().add(before, g)
-      hold(slots[index]!.storage)
-      if (before !== undefined) letGo(before)
-    } else onLeaf(source, applyHooks(source, g, createGraph))
+    if (source instanceof GradNode) accumulate(queue.gradientsOf(source), index, g)
+    else onLeaf(source, applyHooks(source, g, createGraph))
   }
 
-  const visit = (node: GradNode, gs: (Tensor | undefined)[]): void => {
-    for (let i = 0; i < gs.length; i++) {
-      if (gs[i] === undefined) continue
-      const watched = node.watched?.get(i)
-      if (watched) gs[i] = applyHooks(watched, gs[i]!, createGraph)
-      onNode?.(node, i, gs[i]!)
-    }
+  const visit = (node: GradNode, gs: readonly (Tensor | undefined)[]): void => {
+    if (onNode !== undefined)
+      for (let i = 0; i < gs.length; i++) if (gs[i] !== undefined) onNode(node, i, gs[i]!)
     if (node.sequence <= since) return
-    const context = node.context(gs)
-    const grads = ruleOf(node)(
-      gs[0] === undefined ? { ...context, g: zeroGradient(context, gs) } : context,
-    )
-    node.sources.forEach((source, i) => {
+    const { op, sources, sourceIndex, facts } = node
+    const isReached = gs.some(isDefined)
+    const grads = isReached ? op.vjp!(node.context(gs)) : []
+    for (let i = 0; i < sources.length; i++) {
+      const source = sources[i]
+      if (source === undefined) continue
       const g = grads[i]
-      if (source === undefined || g === undefined) return
-      send(source, node.sourceIndex[i]!, engine().fit(g, node.shapes[i]!, node.dtypes[i]!))
-    })
+      if (g !== undefined)
+        send(source, sourceIndex?.[i] ?? 0, engine().fit(g, facts.shapes[i]!, facts.dtypes[i]!))
+      // Without a gradient it is visited all the same: its tape is released.
+      else if (source instanceof GradNode) queue.gradientsOf(source)
+    }
     if (!retain) node.release()
   }
 
@@ -122,21 +116,37 @@ function propagate(
         )
       send(root.node ?? root.leaf ?? root, root.outputIndex, seedFor(root, seeds[i]))
     })
-    for (const node of inOrder(roots)) {
-      const gs = pending.get(node)
-      if (gs === undefined) {
-        if (!retain && node.sequence > since) node.release()
-        continue
-      }
-      pending.delete(node)
-      const before = [...gs]
-      if (createGraph) visit(node, gs)
-      else scoped(() => visit(node, gs), keepsBlock)
-      for (const g of before) if (g !== undefined) letGo(g)
+    for (let node = queue.latest(); node !== undefined; node = queue.latest()) {
+      const gs = queue.take(node)
+      const mark = scopeMark()
+      visit(node, node.watched === undefined ? gs : withHooks(node, gs, createGraph))
+      if (!createGraph) sweepSince(mark, keepsBlock)
+      for (let i = 0; i < gs.length; i++) if (gs[i] !== undefined) letGo(gs[i]!)
     }
   }
   if (createGraph) enableGrad(run)
   else noGrad(() => scoped(run, keepsBlock))
+}
+
+const isDefined = (x: unknown): boolean => x !== undefined
+
+function accumulate(slots: (Tensor | undefined)[], index: number, g: Tensor): void {
+  const before = slots[index]
+  const total = before === undefined ? g : engine().add(before, g)
+  slots[index] = total
+  hold(total.storage)
+  if (before !== undefined) letGo(before)
+}
+
+function withHooks(
+  node: GradNode,
+  gs: readonly (Tensor | undefined)[],
+  createGraph: boolean,
+): (Tensor | undefined)[] {
+  return gs.map((g, i) => {
+    const watched = node.watched!.get(i)
+    return g === undefined || watched === undefined ? g : applyHooks(watched, g, createGraph)
+  })
 }
 
 // A block that leaves the scope still held belongs to the engine: it is freed when the last hold goes.
@@ -172,14 +182,6 @@ function seedFor(root: Tensor, seed: Tensor | undefined): Tensor {
   return seed
 }
 
-function zeroGradient(
-  context: { outputs: readonly Tensor[] },
-  gs: readonly (Tensor | undefined)[],
-): Tensor {
-  const model = context.outputs[0] ?? gs.find((g) => g !== undefined)!
-  return engine().zerosLike(model)
-}
-
 function applyHooks(t: Tensor, g: Tensor, createGraph: boolean): Tensor {
   if (t.hooks === undefined || t.hooks.size === 0) return g
   // What a hook has seen may be kept by it for ever.
@@ -191,18 +193,4 @@ function applyHooks(t: Tensor, g: Tensor, createGraph: boolean): Tensor {
       `registerHook: the hook returned shape ${formatShape(result.shape)} for a gradient of shape ${formatShape(g.shape)}. Return the same shape, or nothing`,
     )
   return result
-}
-
-/** Entries reachable from the roots, latest first. */
-function inOrder(roots: readonly Tensor[]): GradNode[] {
-  const seen = new Set<GradNode>()
-  const stack = roots.flatMap((r) => (r.node === undefined ? [] : [r.node]))
-  while (stack.length > 0) {
-    const node = stack.pop()!
-    if (seen.has(node)) continue
-    seen.add(node)
-    for (const source of node.sources)
-      if (source !== undefined && 'op' in source && !seen.has(source)) stack.push(source)
-  }
-  return [...seen].sort((a, b) => b.sequence - a.sequence)
 }

@@ -23,6 +23,9 @@ type Mutable<T> = { -readonly [K in keyof T]: T[K] }
  * so undisturbed. Only `updateCells` writes in place, when nobody else can be reading.
  */
 export abstract class Cell extends Tensor {
+  /** The snapshot of the present value, once the tape asked for it. */
+  kept: Tensor | undefined = undefined
+
   constructor(value: Tensor) {
     const own = ownable(value)
     super(own.storage, own.layout, 0, own.dtype, own.backend)
@@ -57,6 +60,19 @@ export abstract class Cell extends Tensor {
     take(this, own)
     return this
   }
+
+  /** The present value as a tensor of its own; its source on the tape is the cell. */
+  override snapshot(): Tensor {
+    const { kept, requiresGrad } = this
+    if (kept !== undefined && kept.requiresGrad === requiresGrad) return kept
+    const made = this.detach()
+    // The tape counts what it keeps in `saves`.
+    made.storage.shares--
+    made.requiresGrad = requiresGrad
+    made.leaf = requiresGrad ? this : undefined
+    this.kept = made
+    return made
+  }
 }
 
 /**
@@ -71,10 +87,15 @@ export function updateCells<A extends Attributes>(
   attributes?: A,
   key?: string,
 ): void {
-  const reuse = cells.map(({ storage }, i) =>
-    storage.shares === 1 && storage.saves === 0 ? i : undefined,
-  )
-  const outputs = noGrad(() => dispatchAll(op, [...cells, ...rest], attributes, key, reuse))
+  const inputs: (Tensor | number)[] = []
+  const reuse: (number | undefined)[] = []
+  for (let i = 0; i < cells.length; i++) {
+    const { storage } = cells[i]!
+    inputs.push(cells[i]!)
+    reuse.push(storage.shares === 1 && storage.saves === 0 ? i : undefined)
+  }
+  for (let i = 0; i < rest.length; i++) inputs.push(rest[i]!)
+  const outputs = dispatchAll(op, inputs, attributes, key, reuse)
   for (let i = 0; i < cells.length; i++) {
     // The handle that dispatch made goes: its share is given back, or handed to the cell.
     if (reuse[i] !== undefined) outputs[i]!.storage.shares--
@@ -149,6 +170,7 @@ function take(cell: Cell, value: Tensor): void {
   changed.layout = value.layout
   changed.dtype = value.dtype
   changed.backend = value.backend
+  cell.kept = undefined
   keep(cell)
 }
 

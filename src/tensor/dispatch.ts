@@ -1,12 +1,12 @@
 /** @file The one way every operation goes: infer, find or build its plan, run it, record it. */
 import type { Backend, Block } from '../backend/backend.ts'
-import { dtypes } from '../core/dtype.ts'
 import type { Layout } from '../core/layout.ts'
 import { config } from '../util/config.ts'
-import { assert, DeviceError } from '../util/errors.ts'
+import { DeviceError, InternalError } from '../util/errors.ts'
 import { checkForNaN } from './nan-check.ts'
 import type { Op } from './op.ts'
-import { findPlan, type Plan } from './plan.ts'
+import { makePlan } from './plan.ts'
+import type { Plan } from './plan-table.ts'
 import { noteBlock } from './scope.ts'
 import { GradNode, isRecording } from './tape.ts'
 import { Tensor } from './tensor.ts'
@@ -16,7 +16,8 @@ const none: Attributes = Object.freeze({})
 
 /**
  * Runs an op on tensors and numbers. `key` is a text that differs for different attributes. Numbers
- * are handed to the kernel at launch; they are no part of its code.
+ * are handed to the kernel at launch; they are no part of its code. The tape may keep the list of
+ * inputs, so nobody changes it afterwards.
  */
 export function dispatch<A extends Attributes>(
   op: Op<A>,
@@ -24,7 +25,7 @@ export function dispatch<A extends Attributes>(
   attributes: A = none as A,
   key = '',
 ): Tensor {
-  return dispatchAll(op, inputs, attributes, key)[0]!
+  return dispatchOn(backendOf(op, inputs), op, inputs, attributes, key, undefined)[0]!
 }
 
 /** As `dispatch`, with all outputs. `reuse[i]` may name an input whose memory output i takes over. */
@@ -35,7 +36,7 @@ export function dispatchAll<A extends Attributes>(
   key = '',
   reuse?: readonly (number | undefined)[],
 ): Tensor[] {
-  return dispatchOn(backendOf(op.name, inputs), op, inputs, attributes, key, reuse)
+  return dispatchOn(backendOf(op, inputs), op, inputs, attributes, key, reuse)
 }
 
 /** As `dispatchAll`, on a given backend: for ops that take no tensor, such as random draws. */
@@ -43,13 +44,22 @@ export function dispatchOn<A extends Attributes>(
   backend: Backend,
   op: Op<A>,
   inputs: readonly (Tensor | number)[],
-  attributes: A = none as A,
-  key = '',
+  attributes: A,
+  key: string,
   reuse?: readonly (number | undefined)[],
 ): Tensor[] {
-  const plan = findPlan(op, backend, inputs, attributes, key)
-  const outputs = launch(op, plan, backend, inputs, attributes, reuse)
-  if (isRecording() && op.vjp !== undefined) record(op, inputs, outputs, attributes)
+  let plan = op.plans.find(backend, inputs, key)
+  if (plan === undefined) {
+    // A known plan has all its inputs on its backend.
+    checkDevices(op.name, inputs)
+    plan = makePlan(op, backend, inputs, attributes, key)
+  }
+  const outputs = allocate(plan, inputs, reuse)
+  launch(op, plan, inputs, outputs, attributes)
+  if (isRecording() && op.vjp !== undefined && needGradient(inputs)) {
+    const node = new GradNode(op as unknown as Op, attributes, plan, inputs, outputs)
+    for (let i = 0; i < outputs.length; i++) if (plan.outputs[i]!.isFloat) node.own(outputs[i]!, i)
+  }
   if (config.checkNaN) checkForNaN(op.name, inputs, outputs)
   return outputs
 }
@@ -60,98 +70,115 @@ export function dispatchView<A extends Attributes>(
   x: Tensor,
   layout: Layout,
   offset: number,
-  attributes: A,
+  attributes: A = none as A,
 ): Tensor {
   const view = new Tensor(x.storage, layout, offset, x.dtype, x.backend)
-  if (isRecording() && x.requiresGrad) record(op, [x], [view], attributes)
+  if (isRecording() && x.requiresGrad) {
+    const facts = { shapes: [x.layout.shape], dtypes: [x.dtype] }
+    new GradNode(op as unknown as Op, attributes, facts, [x], [view]).own(view, 0)
+  }
   return view
 }
 
-function record<A extends Attributes>(
-  op: Op<A>,
-  inputs: readonly (Tensor | number)[],
-  outputs: readonly Tensor[],
-  attributes: A,
-): void {
-  if (!inputs.some((x) => typeof x === 'object' && x.requiresGrad)) return
-  const node = new GradNode(op as unknown as Op, attributes, inputs, outputs)
-  outputs.forEach((output, i) => {
-    if (dtypes[output.dtype].kind !== 'float') return
-    output.requiresGrad = true
-    output.node = node
-    output.outputIndex = i
-  })
-}
-
-function backendOf(name: string, inputs: readonly (Tensor | number)[]): Backend {
-  let found: Tensor | undefined
-  for (const x of inputs) {
-    if (typeof x !== 'object') continue
-    if (found === undefined) found = x
-    else if (x.backend !== found.backend) throw mixedDevices(name, found, x)
+function needGradient(inputs: readonly (Tensor | number)[]): boolean {
+  for (let i = 0; i < inputs.length; i++) {
+    const x = inputs[i]!
+    if (typeof x === 'object' && x.requiresGrad) return true
   }
-  assert(found !== undefined, `${name}: at least one input must be a tensor`)
-  return found.backend
+  return false
 }
 
-function mixedDevices(name: string, a: Tensor, b: Tensor): DeviceError {
-  return new DeviceError(
+function backendOf<A extends Attributes>(op: Op<A>, inputs: readonly (Tensor | number)[]): Backend {
+  for (let i = 0; i < inputs.length; i++) {
+    const x = inputs[i]!
+    if (typeof x === 'object') return x.backend
+  }
+  throw new InternalError(`internal: ${op.name}: at least one input must be a tensor`)
+}
+
+function checkDevices(name: string, inputs: readonly (Tensor | number)[]): void {
+  const tensors = inputs.filter((x) => typeof x === 'object')
+  const a = tensors[0]
+  const b = tensors.find((x) => x.backend !== a!.backend)
+  if (a === undefined || b === undefined) return
+  throw new DeviceError(
     `${name}: tensors on different devices: ${a.device} and ${b.device}. Move one of them: t.to('${a.device}')`,
   )
 }
 
 // -- running
 
-// One call runs at a time, so the argument lists are reused.
-const blocks: Block[] = []
+function allocate(
+  plan: Plan,
+  inputs: readonly (Tensor | number)[],
+  reuse: readonly (number | undefined)[] | undefined,
+): Tensor[] {
+  const { backend, outputs } = plan
+  // The list of one, the usual case, is made where its length is known.
+  const made: Tensor[] = outputs.length === 1 ? [undefined!] : new Array(outputs.length)
+  for (let i = 0; i < outputs.length; i++) {
+    const { layout, dtype, bytes } = outputs[i]!
+    const from = reuse === undefined ? undefined : reuse[i]
+    let storage: Block
+    if (from === undefined) {
+      storage = backend.allocate(bytes)
+      noteBlock(backend, storage)
+    } else storage = (inputs[from] as Tensor).storage
+    made[i] = new Tensor(storage, layout, 0, dtype, backend)
+  }
+  return made
+}
+
+// One call runs at a time, so the argument lists are reused; those of numbers have the right lengths.
+const blocks: (Block | undefined)[] = []
 const offsets: number[] = []
-const params: number[] = []
+const paramLists: number[][] = [[]]
 
 function launch<A extends Attributes>(
   op: Op<A>,
   plan: Plan,
-  backend: Backend,
   inputs: readonly (Tensor | number)[],
+  outputs: readonly Tensor[],
   attributes: A,
-  reuse: readonly (number | undefined)[] | undefined,
-): Tensor[] {
-  const outputs: Tensor[] = new Array(plan.outputs.length)
-  for (let i = 0; i < outputs.length; i++) {
-    const { layout, dtype, bytes } = plan.outputs[i]!
-    const from = reuse?.[i]
-    const storage = from === undefined ? backend.allocate(bytes) : (inputs[from] as Tensor).storage
-    if (from === undefined) noteBlock(backend, storage)
-    outputs[i] = new Tensor(storage, layout, 0, dtype, backend)
-  }
+): void {
+  const { backend, steps } = plan
   const temporaries =
     plan.temporaries.length === 0
       ? undefined
       : plan.temporaries.map((bytes) => backend.allocate(bytes))
+  const params = plan.paramCount === 0 ? paramLists[0]! : paramsOf(plan, inputs)
   const inputCount = inputs.length
-  params.length = 0
-  for (let i = 0; i < inputCount; i++) {
-    const x = inputs[i]!
-    if (typeof x === 'number') params.push(x)
-  }
-  for (const { executable, operands, sizes } of plan.steps) {
+  let isRight = true
+  for (let s = 0; s < steps.length && isRight; s++) {
+    const { executable, operands, sizes } = steps[s]!
     for (let i = 0; i < operands.length; i++) {
       const operand = operands[i]!
-      if (operand < inputCount) {
+      const k = operand - inputCount
+      if (k < 0) {
         const x = inputs[operand] as Tensor
         blocks[i] = x.storage
         offsets[i] = x.offset
       } else {
-        const k = operand - inputCount
         blocks[i] = k < outputs.length ? outputs[k]!.storage : temporaries![k - outputs.length]!
         offsets[i] = 0
       }
     }
-    if (!executable.launch(blocks, offsets, sizes, params)) {
-      temporaries?.forEach((block) => backend.free(block))
-      const tensors = inputs.filter((x) => typeof x === 'object')
-      throw op.complain?.(tensors, attributes) ?? new Error(`${op.name}: a check failed`)
-    }
+    isRight = executable.launch(blocks as Block[], offsets, sizes, params)
+    // What stays in the list could not be collected.
+    for (let i = 0; i < operands.length; i++) blocks[i] = undefined
   }
-  temporaries?.forEach((block) => backend.free(block))
-  return outputs
+  if (temporaries !== undefined) for (const block of temporaries) backend.free(block)
+  if (isRight) return
+  const tensors = inputs.filter((x) => typeof x === 'object')
+  throw op.complain?.(tensors, attributes) ?? new Error(`${op.name}: a check failed`)
+}
+
+function paramsOf({ paramCount }: Plan, inputs: readonly (Tensor | number)[]): number[] {
+  const params = (paramLists[paramCount] ??= new Array<number>(paramCount).fill(0))
+  let next = 0
+  for (let i = 0; i < inputs.length; i++) {
+    const x = inputs[i]!
+    if (typeof x === 'number') params[next++] = x
+  }
+  return params
 }

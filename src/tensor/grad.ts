@@ -2,7 +2,7 @@
 import { assert, checkOptions, GradError, ValueError } from '../util/errors.ts'
 import { gradientsOf } from './backward.ts'
 import { engine } from './engine.ts'
-import type { Op } from './op.ts'
+import { makeOp, type Op } from './op.ts'
 import { unscoped } from './scope.ts'
 import { enableGrad, GradNode, isRecording, lastSequence, noGrad } from './tape.ts'
 import { Tensor } from './tensor.ts'
@@ -151,7 +151,7 @@ export function customGrad(
     const { value, gradient } = noGrad(() => f(...inputs.map((x) => x.detach())))
     const output = value.detach()
     if (!isRecording() || !inputs.some((x) => x.requiresGrad)) return output
-    const op: Op = {
+    const op = makeOp({
       name: 'customGrad',
       kind: 'elementwise',
       onnx: undefined,
@@ -169,13 +169,13 @@ export function customGrad(
           )
         return list
       },
-    }
+    })
     attach(op, inputs, output)
     return output
   }
 }
 
-const standInOp: Op = {
+const standInOp = makeOp({
   name: 'standIn',
   kind: 'movement',
   onnx: 'Identity',
@@ -183,7 +183,7 @@ const standInOp: Op = {
   lower: () => [],
   saves: 'none',
   vjp: ({ g }) => [g],
-}
+})
 
 function standIn(x: Tensor): Tensor {
   const alias = x.detach()
@@ -194,6 +194,6 @@ function standIn(x: Tensor): Tensor {
 
 function attach(op: Op, inputs: readonly Tensor[], output: Tensor): void {
   assert(output.node === undefined, 'an output has history already')
-  output.requiresGrad = true
-  output.node = new GradNode(op, {}, inputs, [output])
+  const facts = { shapes: inputs.map((x) => x.shape), dtypes: inputs.map((x) => x.dtype) }
+  new GradNode(op, {}, facts, inputs, [output]).own(output, 0)
 }

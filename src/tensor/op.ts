@@ -3,7 +3,7 @@ import type { Attributes, GradContext } from './types.ts'
 import type { DType, ScalarType } from '../core/dtype.ts'
 import type { Shape } from '../core/shape.ts'
 import type { KernelBuilder, Operand, Step } from '../codegen/kernel-builder.ts'
-import type { PlanCache } from './plan.ts'
+import { PlanTable } from './plan-table.ts'
 import type { Tensor } from './tensor.ts'
 
 /** What an op does with its elements; shared code asks for the kind, never for a name. */
@@ -44,7 +44,8 @@ export interface LowerContext<A extends Attributes> {
   readonly kernel: (name?: string) => KernelBuilder
 }
 
-export interface Op<A extends Attributes = Attributes> {
+/** What a definition states of an op. */
+export interface OpSpec<A extends Attributes = Attributes> {
   readonly name: string
   readonly kind: OpKind
   /** The operator it is exported as, or undefined when a composition stands for it. */
@@ -59,8 +60,34 @@ export interface Op<A extends Attributes = Attributes> {
   readonly saves?: 'inputs' | 'outputs' | 'none'
   /** Keep sizes in the code (windows and the like gain from it) instead of the argument block. */
   readonly specialize?: boolean
-  /** Filled by dispatch: what it has compiled for this op so far. */
-  plans?: PlanCache[]
   /** Turns a failed check into the error the caller sees. */
   complain?(inputs: readonly Tensor[], attributes: A): Error
+}
+
+/** An op as dispatch meets it. */
+export interface Op<A extends Attributes = Attributes> extends OpSpec<A> {
+  readonly savesInputs: boolean
+  readonly savesOutputs: boolean
+  /** What was compiled for this op so far. */
+  readonly plans: PlanTable
+}
+
+/** Every op has all fields, in one order, so that dispatch sees objects of one kind only. */
+export function makeOp<A extends Attributes>(spec: OpSpec<A>): Op<A> {
+  const { name, kind, onnx, infer, lower, vjp, saves, specialize, complain } = spec
+  const op = {
+    name,
+    kind,
+    onnx,
+    infer,
+    lower,
+    vjp,
+    saves,
+    specialize,
+    complain,
+    savesInputs: saves === undefined || saves === 'inputs',
+    savesOutputs: saves === undefined || saves === 'outputs',
+    plans: new PlanTable(),
+  }
+  return op as Op<A>
 }

@@ -2,120 +2,50 @@
 import type { Backend, Executable } from '../backend/backend.ts'
 import { canonicalize } from '../codegen/canonical.ts'
 import { KernelBuilder, type Operand } from '../codegen/kernel-builder.ts'
-import { dtypes, type DType } from '../core/dtype.ts'
-import { layoutOf, type Layout } from '../core/layout.ts'
+import { dtypes, isFloat, type DType } from '../core/dtype.ts'
+import { layoutOf } from '../core/layout.ts'
 import type { Shape } from '../core/shape.ts'
 import { printGroup } from '../ir/print-group.ts'
 import { debug } from '../util/config.ts'
 import type { InputSpec, LowerContext, Op } from './op.ts'
+import { allPlans, filterPlans, hashOf, now, type Plan } from './plan-table.ts'
 import type { Tensor } from './tensor.ts'
 import type { Attributes } from './types.ts'
 
-/** A compiled call: what to allocate, and which kernels to launch on which operands. */
-export interface Plan {
-  readonly outputs: readonly {
-    readonly layout: Layout
-    readonly dtype: DType
-    readonly bytes: number
-  }[]
-  readonly temporaries: readonly number[]
-  readonly steps: readonly {
-    readonly executable: Executable
-    readonly operands: readonly number[]
-    readonly sizes: readonly number[]
-  }[]
-}
-
-/** The plans of one op on one backend. Two exact calls in a row do not even hash. */
-export interface PlanCache {
-  readonly backend: Backend
-  readonly byNumber: Map<number, Plan>
-  readonly byText: Map<string, Plan>
-  lastKey: number
-  lastPlan: Plan | undefined
-}
-
-const kernels = new WeakMap<Backend, Map<string, Executable>>()
-/** Plans and kernels beyond these counts push out the oldest. */
-const planLimit = 4096
-const kernelLimit = 2048
-
-const noSizes: readonly number[] = []
-
-/** The plan of a call; built on the first one of its kind. `key` tells attributes apart. */
-export function findPlan<A extends Attributes>(
+/** Builds the plan of a call and keeps it with its op. `key` tells attributes apart. */
+export function makePlan<A extends Attributes>(
   op: Op<A>,
   backend: Backend,
   inputs: readonly (Tensor | number)[],
   attributes: A,
   key: string,
 ): Plan {
-  const cache = cacheOf(op, backend)
-  const short = key === '' ? shortKey(inputs) : -1
-  if (short >= 0) {
-    if (cache.lastKey === short) return cache.lastPlan!
-    let plan = cache.byNumber.get(short)
-    if (plan === undefined) {
-      plan = buildPlan(op, backend, inputs, attributes)
-      trim(cache.byNumber, planLimit)
-      cache.byNumber.set(short, plan)
-    }
-    cache.lastKey = short
-    cache.lastPlan = plan
-    return plan
+  const specs = inputs.map(specOf)
+  const { outputs, temporaries, steps } = compile(op, backend, specs, attributes)
+  const plan: Plan = {
+    backend,
+    key,
+    layouts: specs.map((x) => (x.scalar === undefined ? x.layout : undefined)),
+    dtypes: specs.map((x) => x.dtype),
+    shapes: specs.map((x) => x.shape),
+    outputs,
+    temporaries,
+    steps,
+    paramCount: specs.filter((x) => x.scalar !== undefined).length,
+    hash: hashOf(inputs, key),
+    used: 0,
+    next: undefined,
   }
-  let text = key
-  for (const x of inputs)
-    text += typeof x === 'number' ? `;${weakCode(x)}` : `;${x.layout.id}:${dtypes[x.dtype].code}`
-  const known = cache.byText.get(text)
-  if (known !== undefined) return known
-  const plan = buildPlan(op, backend, inputs, attributes)
-  trim(cache.byText, planLimit)
-  cache.byText.set(text, plan)
+  op.plans.add(plan)
   return plan
 }
 
-function cacheOf<A extends Attributes>(op: Op<A>, backend: Backend): PlanCache {
-  const caches = (op.plans ??= [])
-  for (const cache of caches) if (cache.backend === backend) return cache
-  const cache: PlanCache = {
-    backend,
-    byNumber: new Map(),
-    byText: new Map(),
-    lastKey: -1,
-    lastPlan: undefined,
-  }
-  caches.push(cache)
-  return cache
-}
-
-// Up to two operands fit one exact integer: 22 bits of layout and 4 of dtype each.
-function shortKey(inputs: readonly (Tensor | number)[]): number {
-  if (inputs.length > 2) return -1
-  let key = inputs.length
-  for (const x of inputs) {
-    const id = typeof x === 'number' ? 0 : x.layout.id
-    if (id >= 1 << 22) return -1
-    key = key * (1 << 25) + id * 16 + (typeof x === 'number' ? weakCode(x) : dtypes[x.dtype].code)
-    if (key > Number.MAX_SAFE_INTEGER) return -1
-  }
-  return key
-}
-
-// Whole and fractional numbers promote differently.
-const weakCode = (x: number): number => (Number.isInteger(x) ? 14 : 15)
-
-function trim(map: Map<unknown, unknown>, limit: number): void {
-  if (map.size >= limit) map.delete(map.keys().next().value)
-}
-
-function buildPlan<A extends Attributes>(
+function compile<A extends Attributes>(
   op: Op<A>,
   backend: Backend,
-  inputs: readonly (Tensor | number)[],
+  specs: readonly InputSpec[],
   attributes: A,
-): Plan {
-  const specs = inputs.map(specOf)
+): Pick<Plan, 'outputs' | 'temporaries' | 'steps'> {
   const outputs = op.infer(specs, attributes).map(({ shape, dtype }) => operandOf(shape, dtype))
   debug(2, () => `${op.name}(${specs.map(text).join(', ')}) -> ${outputs.map(text).join(', ')}`)
   const operands: Operand[] = [...specs, ...outputs]
@@ -151,29 +81,69 @@ function buildPlan<A extends Attributes>(
       })
   const bytesOf = (x: Operand) => Math.max(1, x.layout.size) * dtypes[x.dtype].bytes
   return {
-    outputs: outputs.map((x) => ({ layout: x.layout, dtype: x.dtype, bytes: bytesOf(x) })),
+    outputs: outputs.map((x) => ({
+      layout: x.layout,
+      dtype: x.dtype,
+      isFloat: isFloat(x.dtype),
+      bytes: bytesOf(x),
+    })),
     temporaries: temporaries.map(bytesOf),
     steps,
   }
 }
 
+const noSizes: readonly number[] = []
+
 const text = (x: Operand) => `${x.dtype}[${x.layout.shape.join(', ')}]`
 
+// -- kernels
+
+interface Kernel {
+  readonly executable: Executable
+  /** The `used` of the plan that asked for it last. */
+  used: number
+}
+
+const kernelsOf = new WeakMap<Backend, Map<string, Kernel>>()
+/** How many kernels a backend has before a quarter of them, those not run for longest, is given up. */
+const kernelLimit = 2048
+
 function executableOf(backend: Backend, key: string, compile: () => Executable): Executable {
-  let known = kernels.get(backend)
-  if (known === undefined) kernels.set(backend, (known = new Map()))
-  const found = known.get(key)
-  if (found !== undefined) return found
+  let kernels = kernelsOf.get(backend)
+  if (kernels === undefined) kernelsOf.set(backend, (kernels = new Map()))
+  const known = kernels.get(key)
+  if (known !== undefined) {
+    known.used = now() + 1
+    return known.executable
+  }
+  if (kernels.size >= kernelLimit) giveUpOldest(kernels)
   const begin = performance.now()
-  const made = compile()
+  const executable = compile()
   debug(
     1,
-    () => `${backend.name}: compiled ${made.name} in ${(performance.now() - begin).toFixed(2)} ms`,
+    () =>
+      `${backend.name}: compiled ${executable.name} in ${(performance.now() - begin).toFixed(2)} ms`,
   )
-  trim(known, kernelLimit)
-  known.set(key, made)
-  return made
+  kernels.set(key, { executable, used: now() + 1 })
+  return executable
 }
+
+// Plans whose kernels are given up are forgotten with them, so that none is left to launch one. The
+// kernels of the plan in the making, which no table has yet, are the newest.
+function giveUpOldest(kernels: Map<string, Kernel>): void {
+  const lastUse = new Map<Executable, number>()
+  for (const { steps, used } of allPlans())
+    for (const { executable } of steps)
+      lastUse.set(executable, Math.max(used, lastUse.get(executable) ?? 0))
+  const age = ({ executable, used }: Kernel) => Math.max(used, lastUse.get(executable) ?? 0)
+  const oldest = [...kernels].sort(([, a], [, b]) => age(a) - age(b)).slice(0, kernels.size >> 2)
+  const gone = new Set(oldest.map(([, { executable }]) => executable))
+  filterPlans(({ steps }) => !steps.some(({ executable }) => gone.has(executable)))
+  for (const [key] of oldest) kernels.delete(key)
+  for (const executable of gone) executable.release?.()
+}
+
+// -- operands
 
 function operandOf(shape: Shape, dtype: DType): Operand {
   return { layout: layoutOf(shape), dtype }

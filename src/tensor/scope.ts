@@ -2,37 +2,66 @@
 import type { Backend, Block } from '../backend/backend.ts'
 import type { Tensor } from './tensor.ts'
 
-interface Scope {
-  readonly backend: Backend[]
-  readonly blocks: Block[]
+type Keep = (block: Block) => boolean
+
+class Scope {
+  readonly backends: Backend[] = []
+  readonly blocks: Block[] = []
+
+  note(backend: Backend, block: Block): void {
+    this.backends.push(backend)
+    this.blocks.push(block)
+  }
+
+  /** Frees the blocks noted from position `from` on, except those `keep` holds on to: they stay. */
+  sweep(from: number, keep: Keep): void {
+    const { backends, blocks } = this
+    let kept = from
+    for (let i = from; i < blocks.length; i++) {
+      const block = blocks[i]!
+      const backend = backends[i]!
+      if (keep(block)) {
+        blocks[kept] = block
+        backends[kept++] = backend
+      } else backend.free(block)
+    }
+    while (blocks.length > kept) {
+      blocks.pop()
+      backends.pop()
+    }
+  }
 }
 
 let current: Scope | undefined
 
 /** Notes a new block; called by whoever allocates. */
 export function noteBlock(backend: Backend, block: Block): void {
-  if (current === undefined) return
-  current.backend.push(backend)
-  current.blocks.push(block)
+  if (current !== undefined) current.note(backend, block)
 }
 
 /** Runs `body`; afterwards frees the blocks made in it, except those `keep` holds on to. */
 export function scoped<T>(body: () => T, keep: (block: Block, result: T) => boolean): T {
   const outer = current
-  const scope: Scope = { backend: [], blocks: [] }
+  const scope = new Scope()
   current = scope
   try {
     const result = body()
+    scope.sweep(0, (block) => keep(block, result))
     current = outer
-    for (let i = 0; i < scope.blocks.length; i++) {
-      const block = scope.blocks[i]!
-      if (!keep(block, result)) scope.backend[i]!.free(block)
-      else noteBlock(scope.backend[i]!, block)
-    }
+    if (outer !== undefined)
+      for (let i = 0; i < scope.blocks.length; i++) outer.note(scope.backends[i]!, scope.blocks[i]!)
     return result
   } finally {
     current = outer
   }
+}
+
+/** How many blocks the present scope holds: the beginning of a part that `sweepSince` may free. */
+export const scopeMark = (): number => (current === undefined ? 0 : current.blocks.length)
+
+/** Frees the blocks made in the present scope since `mark` was taken, except those `keep` holds on to. */
+export function sweepSince(mark: number, keep: Keep): void {
+  current?.sweep(mark, keep)
 }
 
 /** Runs `body` outside any scope: nothing it makes is freed. */

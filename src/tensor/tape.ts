@@ -1,7 +1,8 @@
 /** @file The tape: one entry per recorded operation, enough to run its gradient rule later. */
 import type { DType } from '../core/dtype.ts'
 import type { Shape } from '../core/shape.ts'
-import { assert, GradError } from '../util/errors.ts'
+import { GradError } from '../util/errors.ts'
+import { engine } from './engine.ts'
 import type { Op } from './op.ts'
 import type { Tensor } from './tensor.ts'
 import type { Attributes, GradContext } from './types.ts'
@@ -54,42 +55,66 @@ function withRecording<T>(on: boolean, body: () => T): T {
   return result
 }
 
+/** What a plan, or the maker of a view, knows about the inputs of an entry. */
+export interface InputFacts {
+  readonly shapes: readonly Shape[]
+  readonly dtypes: readonly DType[]
+}
+
 /** One recorded operation. */
 export class GradNode {
   /** Order of creation: gradients flow from high to low. */
-  readonly sequence = nextSequence++
+  readonly sequence: number
   readonly op: Op
   readonly attributes: Attributes
-  readonly shapes: readonly Shape[]
-  readonly dtypes: readonly DType[]
+  readonly facts: InputFacts
   /** Where gradients go on to: the leaf or the entry behind each input. */
   readonly sources: readonly (Tensor | GradNode | undefined)[]
-  readonly sourceIndex: readonly number[]
-  /** Shape, dtype and storage facts of the outputs, to make zero gradients and to check. */
+  /** Which output of the entry behind it each input is; undefined when all are the first. */
+  readonly sourceIndex: readonly number[] | undefined
   readonly outputCount: number
   #inputs: readonly (Tensor | number)[] | undefined
   #outputs: readonly Tensor[] | undefined
   #released = false
   /** Outputs with hooks; only those are remembered. */
-  watched: Map<number, Tensor> | undefined
+  watched: Map<number, Tensor> | undefined = undefined
 
+  /** May keep the lists of inputs and outputs. */
   constructor(
     op: Op,
     attributes: Attributes,
+    facts: InputFacts,
     inputs: readonly (Tensor | number)[],
     outputs: readonly Tensor[],
   ) {
+    this.sequence = nextSequence++
     this.op = op
     this.attributes = attributes
-    this.shapes = inputs.map((x) => (typeof x === 'number' ? [] : x.shape))
-    this.dtypes = inputs.map((x) => (typeof x === 'number' ? 'float32' : x.dtype))
-    this.sources = inputs.map((x) =>
-      typeof x === 'number' || !x.requiresGrad ? undefined : (x.node ?? x.leaf ?? x),
-    )
-    this.sourceIndex = inputs.map((x) => (typeof x === 'number' ? 0 : x.outputIndex))
+    this.facts = facts
+    const sources: (Tensor | GradNode | undefined)[] = []
+    let sourceIndex: number[] | undefined
+    for (let i = 0; i < inputs.length; i++) {
+      const x = inputs[i]!
+      if (typeof x === 'number' || !x.requiresGrad) {
+        sources.push(undefined)
+        continue
+      }
+      sources.push(x.node ?? x.leaf ?? x)
+      if (x.outputIndex !== 0)
+        (sourceIndex ??= new Array<number>(inputs.length).fill(0))[i] = x.outputIndex
+    }
+    this.sources = sources
+    this.sourceIndex = sourceIndex
     this.outputCount = outputs.length
-    if (op.saves !== 'outputs' && op.saves !== 'none') this.#inputs = save(inputs)
-    if (op.saves !== 'inputs' && op.saves !== 'none') this.#outputs = save(outputs)
+    this.#inputs = op.savesInputs ? save(inputs) : undefined
+    this.#outputs = op.savesOutputs ? save(outputs) : undefined
+  }
+
+  /** Makes a tensor the entry's output number `index`. */
+  own(output: Tensor, index: number): void {
+    output.requiresGrad = true
+    output.node = this
+    output.outputIndex = index
   }
 
   /** Remembers an output that has hooks. */
@@ -104,17 +129,19 @@ export class GradNode {
       throw new GradError(
         `backward: the tape of this result was already released (at ${this.op.name}). Call backward({ retainGraph: true }) the first time, or compute the result again`,
       )
-    const outputs = this.#outputs?.map((t, i) => this.#reattach(t, i))
+    const { sources, facts } = this
+    const inputs = this.#inputs ?? []
+    const outputs = this.#outputs ?? []
     return {
-      g: gs[0]!,
+      g: gs[0] ?? zeroGradient(outputs, gs),
       gs,
-      inputs: this.#inputs ?? [],
-      output: outputs?.[0] as Tensor,
-      outputs: outputs ?? [],
+      inputs,
+      output: outputs[0] as Tensor,
+      outputs,
       attributes: this.attributes,
-      shapes: this.shapes,
-      dtypes: this.dtypes,
-      needs: (i) => this.sources[i] !== undefined,
+      shapes: facts.shapes,
+      dtypes: facts.dtypes,
+      needs: (i) => sources[i] !== undefined,
     }
   }
 
@@ -122,41 +149,33 @@ export class GradNode {
   release(): void {
     if (this.#released) return
     this.#released = true
-    for (const t of [...(this.#inputs ?? []), ...(this.#outputs ?? [])])
-      if (typeof t !== 'number') t.storage.saves--
+    if (this.#inputs !== undefined) giveUp(this.#inputs)
+    if (this.#outputs !== undefined) giveUp(this.#outputs)
     this.#inputs = undefined
     this.#outputs = undefined
   }
+}
 
-  // Saved outputs are kept without history (an entry must not hold itself); rules see them with it.
-  #reattach(t: Tensor, i: number): Tensor {
-    const output = t.detach()
-    output.storage.shares--
-    output.requiresGrad = true
-    output.node = this
-    output.outputIndex = i
-    return output
+// The list itself is kept, unless a cell is in it: a cell is given new values, and kept is the present one.
+function save<T extends Tensor | number>(tensors: readonly T[]): readonly T[] {
+  let copy: T[] | undefined
+  for (let i = 0; i < tensors.length; i++) {
+    const t = tensors[i]!
+    if (typeof t === 'number') continue
+    t.storage.saves++
+    const value = t.snapshot()
+    if (value !== t) (copy ??= [...tensors])[i] = value as T
+  }
+  return copy ?? tensors
+}
+
+function giveUp(tensors: readonly (Tensor | number)[]): void {
+  for (let i = 0; i < tensors.length; i++) {
+    const t = tensors[i]!
+    if (typeof t === 'object') t.storage.saves--
   }
 }
 
-// What is kept is a tensor of its own, so that assigning to a parameter later does not change it.
-function save<T extends Tensor | number>(tensors: readonly T[]): readonly T[] {
-  return tensors.map((t) => {
-    if (typeof t === 'number') return t
-    const kept = t.detach()
-    t.storage.shares--
-    t.storage.saves++
-    kept.requiresGrad = t.requiresGrad
-    kept.node = t.node
-    kept.outputIndex = t.outputIndex
-    kept.leaf = t.leaf ?? (t.node === undefined && t.requiresGrad ? t : undefined)
-    return kept as T
-  })
-}
-
-/** Asserts that an op has a gradient rule. */
-export function ruleOf(node: GradNode): NonNullable<Op['vjp']> {
-  const { vjp } = node.op
-  assert(vjp !== undefined, `${node.op.name} was recorded without a gradient rule`)
-  return vjp
+function zeroGradient(outputs: readonly Tensor[], gs: readonly (Tensor | undefined)[]): Tensor {
+  return engine().zerosLike(outputs[0] ?? gs.find((g) => g !== undefined)!)
 }

@@ -149,6 +149,11 @@ export class Tensor {
     return new Tensor(this.storage, this.layout, this.offset, this.dtype, this.backend)
   }
 
+  /** What the tape keeps of this tensor. Not for users: see `Cell`, whose value changes. */
+  snapshot(): Tensor {
+    return this
+  }
+
   /** Calls `hook` with the gradient of this tensor during `backward`. Returns a function that removes it. */
   registerHook(hook: GradHook): () => void {
     if (!this.requiresGrad)
