@@ -23,11 +23,15 @@ export interface OutputOptions {
   readonly partial: ((row: Value, column: Value) => Place) | undefined
   /** Room for the sums of one tile. */
   readonly room: (index: Value, offset: number) => Place
+  /** Whether part of a vector can be stored. */
+  readonly hasMasks: boolean
 }
 
 /** Sums of one row of a tile (or a single one) and where they belong. */
 interface Line extends Corner {
   readonly sum: Variable
+  /** The lanes that belong to the output; undefined: all. */
+  readonly mask?: Value
 }
 
 /** Writes the sums of tiles. */
@@ -79,20 +83,46 @@ export class TileOutput {
     b.when(b.op('not', [isWhole]), () => this.#edge(lines, corner, end, turn))
   }
 
-  // A tile that hangs over the edge: its sums go through memory, and those inside are finished one by one.
+  // A tile that hangs over the edge: its sums go through memory, and those inside are finished row by
+  // row, in parts that lie side by side in the output, or else one by one.
   #edge(lines: readonly Line[], corner: Corner, end: Corner, turn: Turn | undefined): void {
     const b = this.#b
-    const { room } = this.#options
+    const { room, hasMasks, isVector } = this.#options
     const { lanes } = lines[0]!.sum
     lines.forEach(({ sum }, i) => b.store(room(b.int(0), i * lanes), b.read(sum)))
     const rows = b.min(b.sub(end.row, corner.row), lines.length)
     const columns = b.min(b.sub(end.column, corner.column), lanes)
-    b.loop(b.int(0), rows, 1, (i) =>
+    b.loop(b.int(0), rows, 1, (i) => {
+      const row = b.add(corner.row, i)
+      const line = b.mul(i, lanes)
+      if (hasMasks && isVector)
+        return this.#eachRun(corner.column, columns, (from, count) => {
+          const mask = b.lanesBelow(count, lanes)
+          const sum = b.variable(b.load(room(b.add(line, from), 0), lanes, mask))
+          b.tailMask = mask
+          this.#finish([{ row, column: b.add(corner.column, from), sum, mask }], turn)
+          b.tailMask = undefined
+        })
       b.loop(b.int(0), columns, 1, (j) => {
-        const sum = b.variable(b.load(room(b.add(b.mul(i, lanes), j), 0)))
-        this.#finish([{ row: b.add(corner.row, i), column: b.add(corner.column, j), sum }], turn)
-      }),
-    )
+        const sum = b.variable(b.load(room(b.add(line, j), 0)))
+        this.#finish([{ row, column: b.add(corner.column, j), sum }], turn)
+      })
+    })
+  }
+
+  // The parts of `count` columns from `column` on that each lie in one contiguous run of the output.
+  #eachRun(column: Value, count: Value, body: (from: Value, count: Value) => void): void {
+    const b = this.#b
+    const { columns } = this.#out
+    if (columns.length <= 1) return body(b.int(0), count)
+    const extent = b.size(columns[columns.length - 1]!.extent)
+    const skipped = b.op('rem', [column, extent])
+    const runs = b.op('div', [b.add(b.add(skipped, count), b.sub(extent, 1)), extent])
+    b.loop(b.int(0), runs, 1, (i) => {
+      const from = b.op('max', [b.sub(b.mul(i, extent), skipped), b.int(0)])
+      const to = b.min(b.sub(b.mul(b.add(i, 1), extent), skipped), count)
+      body(from, b.sub(to, from))
+    })
   }
 
   #finish(lines: readonly Line[], turn: Turn | undefined): void {
@@ -102,15 +132,16 @@ export class TileOutput {
     this.#addEarlier(lines, turn)
     b.when(turn.isLast, last)
     b.when(b.op('not', [turn.isLast]), () => {
-      for (const line of lines) this.#at(line, (place) => b.store(place, b.read(line.sum)))
+      for (const line of lines)
+        this.#at(line, (place) => b.store(place, b.read(line.sum), line.mask))
     })
   }
 
   // Adds what the blocks before this one left, in the output unless told otherwise.
   #addEarlier(lines: readonly Line[], turn: Turn, kept?: (line: Line) => Place): void {
     const b = this.#b
-    const add = ({ sum }: Line, place: Place) =>
-      b.set(sum, b.op('add', [b.load(place, sum.lanes), b.read(sum)]))
+    const add = ({ sum, mask }: Line, place: Place) =>
+      b.set(sum, b.op('add', [b.load(place, sum.lanes, mask), b.read(sum)]))
     b.when(b.op('not', [turn.isFirst]), () => {
       for (const line of lines)
         if (kept) add(line, kept(line))
@@ -129,14 +160,14 @@ export class TileOutput {
     })
   }
 
-  #store({ sum }: Line, place: Place): void {
+  #store({ sum, mask }: Line, place: Place): void {
     const b = this.#b
     const out = this.#out
     b.define(out.sum, b.read(sum))
     let value = b.splat(b.expr(out.value), sum.lanes)
     if (out.store.accumulate) {
-      value = b.op('add', [b.loadAs(out.dtype, place, sum.lanes), value])
+      value = b.op('add', [b.loadAs(out.dtype, place, sum.lanes, mask), value])
     }
-    b.storeAs(out.dtype, place, value)
+    b.storeAs(out.dtype, place, value, mask)
   }
 }

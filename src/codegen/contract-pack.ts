@@ -12,6 +12,8 @@ export interface Panels {
   /** Position of the first panel in the buffer. */
   readonly at: number
   readonly width: number
+  /** Whether part of a vector can be read. */
+  readonly hasMasks: boolean
 }
 
 /** Copies lines [own.begin, own.end) of an operand, for a range of depths, into panels. */
@@ -30,7 +32,9 @@ export function packPanels(
     const to: Target = { b, operand, own, depth, panels, line, target }
     if (way?.along === 'depth' && !way.bounds) return packTransposed(to, way)
     if (!way?.isSimple) return packPoints(to)
-    const isFull = b.op('le', [b.add(line, width), own.end])
+    if (panels.hasMasks) return packLines(to, way)
+    const reach = width + (way ? overhang(width, way.lanes) : 0)
+    const isFull = b.op('le', [b.add(line, reach), own.end])
     b.when(isFull, () => packLines(to, way))
     b.when(b.op('not', [isFull]), () => packPoints(to))
   })
@@ -49,23 +53,44 @@ interface Target {
 
 // Lines lie side by side in the operand too: whole vectors are copied, and what is left of the width one by one.
 function packLines(to: Target, { lanes }: Way): void {
-  const { b, operand, panels, line } = to
-  const pieces = piecesOf(panels.width, lanes)
+  const { b, operand, own, panels, line } = to
+  const pieces = piecesOf(panels.width, lanes).map((piece) => {
+    const from = b.add(line, piece.at)
+    const isMasked = panels.hasMasks && piece.lanes > 1
+    return {
+      ...piece,
+      from,
+      mask: isMasked ? b.lanesBelow(b.sub(own.end, from), lanes) : undefined,
+    }
+  })
   eachDepth(to, (index) => {
-    for (const piece of pieces)
+    for (const { at, lanes: count, from, mask } of pieces)
       b.scope(() => {
-        bindFlat(b, operand.own, b.add(line, piece.at), piece.lanes)
-        const value = b.splat(b.expr(operand.value), piece.lanes)
-        b.store(b.place(panels.buffer, panels.memory, index, piece.at), value)
+        bindFlat(b, operand.own, mask || !panels.hasMasks ? from : lineAt(to, at), count)
+        b.tailMask = mask
+        const value = b.splat(b.expr(operand.value), count)
+        b.tailMask = undefined
+        b.store(b.place(panels.buffer, panels.memory, index, at), value)
       })
   })
 }
 
-// Whole vectors of a panel's width, then single lines.
+/** How much room panels need behind their end: see Note [Overhang]. */
+export const overhang = (width: number, lanes: number): number =>
+  width % lanes < lanes / 2 ? 0 : lanes - (width % lanes)
+
+/**
+ * Whole vectors of a panel's width, then single lines.
+ *
+ * Note [Overhang]: where most of a vector is left, a whole one is written all the same. What is too
+ * much of it falls into the next step along the depth, which is written afterwards; the last step of
+ * the last panel needs some room behind it.
+ */
 function piecesOf(width: number, lanes: number): { readonly at: number; readonly lanes: number }[] {
   const pieces = []
   for (let at = 0; at < width;) {
-    const count = at + lanes <= width ? lanes : 1
+    const left = width - at
+    const count = left >= lanes / 2 ? lanes : 1
     pieces.push({ at, lanes: count })
     at += count
   }
@@ -112,9 +137,12 @@ function packTransposed(to: Target, { lanes }: Way): void {
     })
   const block = (k: Value) => {
     const index = indexAt(k)
-    for (const { at, lanes: count } of piecesOf(width, lanes)) {
+    // From the end, so that what hangs over is written before what belongs there.
+    for (const { at, lanes: count } of piecesOf(width, lanes).toReversed()) {
       if (count > 1) {
         const rows = lines.slice(at, at + lanes).map((line) => valueAt(line, k, lanes))
+        // Of a panel too narrow for a square, the last line fills the rest.
+        while (rows.length < lanes) rows.push(rows[rows.length - 1]!)
         rows.forEach((_, i) => store(index, at + i * width, b.transposed(rows, i)))
       } else
         for (let i = 0; i < lanes; i++)

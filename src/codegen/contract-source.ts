@@ -35,14 +35,14 @@ export class Scratch {
   }
 }
 
-/** Rows of A are read in place when each is contiguous along the whole depth. */
+/** Rows of A are read in place, if the target does so, when each is contiguous along the whole depth. */
 export function keepingOfA(
   s: ExprBuilder,
   operand: Operand,
   type: MemoryType,
   traits: TargetTraits,
 ): Keeping {
-  const direct = directRows(operand, type)
+  const direct = traits.rowsInPlace ? directRows(operand, type) : undefined
   if (direct) return { kind: 'direct', ...direct }
   return copied(wayToRead(s, operand, traits), 'depth')
 }
@@ -66,8 +66,16 @@ export class SourceA {
   readonly #scratch: Scratch
   readonly #at: number
   readonly #stride: number
+  readonly #hasMasks: boolean
 
-  constructor(b: Emitter, operand: Operand, keeping: Keeping, blocks: Blocks, scratch: Scratch) {
+  constructor(
+    b: Emitter,
+    operand: Operand,
+    keeping: Keeping,
+    blocks: Blocks,
+    scratch: Scratch,
+    hasMasks: boolean,
+  ) {
     this.#b = b
     this.#operand = operand
     this.#keeping = keeping
@@ -75,14 +83,16 @@ export class SourceA {
     this.#scratch = scratch
     this.#stride = sheetStride(blocks.depth, scratch.memory)
     const width = { panels: blocks.depth, sheet: this.#stride, direct: 0 }[keeping.kind]
-    this.#at = scratch.take(blocks.rows * width)
+    this.#at = scratch.take(blocks.rows * width + mostOverhang)
+    this.#hasMasks = hasMasks
   }
 
   prepare(rows: Range, depth: Range): void {
     const keeping = this.#keeping
     if (keeping.kind === 'direct') return
     const { buffer, memory } = this.#scratch
-    const to = { buffer, memory, at: this.#at, width: this.#blocks.tileRows, stride: this.#stride }
+    const place = { buffer, memory, at: this.#at, hasMasks: this.#hasMasks }
+    const to = { ...place, width: this.#blocks.tileRows, stride: this.#stride }
     if (keeping.kind === 'panels') packPanels(this.#b, this.#operand, keeping.way, rows, depth, to)
     else fillSheet(this.#b, this.#operand, keeping.way, rows, depth, to)
   }
@@ -122,8 +132,16 @@ export class SourceB {
   readonly #scratch: Scratch
   readonly #at: number
   readonly #stride: number
+  readonly #hasMasks: boolean
 
-  constructor(b: Emitter, operand: Operand, keeping: Copied, blocks: Blocks, scratch: Scratch) {
+  constructor(
+    b: Emitter,
+    operand: Operand,
+    keeping: Copied,
+    blocks: Blocks,
+    scratch: Scratch,
+    hasMasks: boolean,
+  ) {
     this.#b = b
     this.#operand = operand
     this.#keeping = keeping
@@ -131,14 +149,16 @@ export class SourceB {
     this.#scratch = scratch
     this.#stride = sheetStride(blocks.columns, scratch.memory)
     const width = keeping.kind === 'sheet' ? this.#stride : blocks.columns
-    this.#at = scratch.take(blocks.depth * width)
+    this.#at = scratch.take(blocks.depth * width + mostOverhang)
+    this.#hasMasks = hasMasks
   }
 
   prepare(columns: Range, depth: Range): void {
     const { buffer, memory } = this.#scratch
     const keeping = this.#keeping
     const width = this.#blocks.tileColumns
-    const to = { buffer, memory, at: this.#at, width, stride: this.#stride }
+    const place = { buffer, memory, at: this.#at, hasMasks: this.#hasMasks }
+    const to = { ...place, width, stride: this.#stride }
     if (keeping.kind === 'panels')
       packPanels(this.#b, this.#operand, keeping.way, columns, depth, to)
     else fillSheet(this.#b, this.#operand, keeping.way, columns, depth, to)
@@ -154,6 +174,9 @@ export class SourceB {
     return { buffer, start: b.add(b.mul(offset, size), this.#at), stride: this.#blocks.tileColumns }
   }
 }
+
+/** Room behind panels, in elements: see Note [Overhang]. */
+const mostOverhang = 16
 
 // An odd number of cache lines, so that the rows of a sheet fall into different sets of the cache.
 function sheetStride(length: number, memory: MemoryType): number {

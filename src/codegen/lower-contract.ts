@@ -68,10 +68,11 @@ class ContractLowering {
     const keepsPartials = !this.#isVector || !canHoldPartials(c)
     const isSheet = keepingB.kind === 'sheet'
     const blocks = (this.#blocks = chooseBlocks(c, traits, { isSheet, keepsPartials }))
+    const hasMasks = traits.tail === 'mask'
     const scratch = (this.#scratch = new Scratch(kernelBuffers(group).length, c.type))
     this.#edgeAt = scratch.take(blocks.tileRows * blocks.tileColumns)
-    this.#sourceA = new SourceA(b, c.a, keepingA, blocks, scratch)
-    this.#sourceB = new SourceB(b, c.b, keepingB, blocks, scratch)
+    this.#sourceA = new SourceA(b, c.a, keepingA, blocks, scratch, hasMasks)
+    this.#sourceB = new SourceB(b, c.b, keepingB, blocks, scratch, hasMasks)
     this.#partialsAt = keepsPartials ? scratch.take(blocks.taskRows * blocks.columns) : undefined
   }
 
@@ -161,6 +162,7 @@ class ContractLowering {
     const stride = this.#blocks.columns
     return new TileOutput(b, this.#c.out, {
       isVector: this.#isVector,
+      hasMasks: this.#traits.tail === 'mask',
       room: (index, offset) => b.place(buffer, memory, index, this.#edgeAt + offset),
       partial:
         at === undefined

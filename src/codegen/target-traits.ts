@@ -11,6 +11,8 @@ export interface TargetTraits {
   readonly tileVectors: number
   /** Steps along the depth of a product that are written out in one round of its inner loop. */
   readonly tileUnroll: number
+  /** Whether a product reads rows of A where they lie; if not, they are packed like everything else. */
+  readonly rowsInPlace: boolean
   /** Cache sizes that blocking is made for, in bytes. */
   readonly l1Bytes: number
   readonly l2Bytes: number

@@ -112,6 +112,7 @@ export function targetOf(vectorBytes: 16 | 32 | 64, tail: TargetTraits['tail']):
     tileRows,
     tileVectors,
     tileUnroll,
+    rowsInPlace: tail === 'scalar',
     // Small, so that small cases have several blocks in every direction.
     l1Bytes: 64 * vectorBytes,
     l2Bytes: 128 * vectorBytes,

@@ -13,6 +13,7 @@ export function wasmTraits(options: { relaxedSimd: boolean }): TargetTraits {
     tileRows: 4,
     tileVectors: 2,
     tileUnroll: 1,
+    rowsInPlace: true,
     l1Bytes: 32 * 1024,
     l2Bytes: 512 * 1024,
     tail: 'scalar',

@@ -22,6 +22,8 @@ export function x86Traits(features: X86Features): TargetTraits {
     tileRows: avx512 ? 12 : 6,
     tileVectors: 2,
     tileUnroll: 4,
+    // A dozen addresses are more than there are registers for.
+    rowsInPlace: false,
     l1Bytes,
     l2Bytes,
     tail: avx512 ? 'mask' : 'scalar',
