@@ -31,7 +31,13 @@ export const moveOps = {
   vmovd: row('ve rm 66.0f.6e @128 m4 ptr nomask', 've mr 66.0f.7e @128 m4 ptr nomask'),
   'vmovd.xr': row('ve rm:xd 66.0f.6e @128 reg nomask'),
   'vmovd.rx': row('ve mr:dx 66.0f.7e @128 reg nomask'),
-  vmovq: row('ve rm f3.0f.7e ew1 @128 m8 nomask ~66.d6', 've mr 66.0f.d6 ew1 @128 m8 ptr nomask'),
+  vmovq: row(
+    'v rm f3.0f.7e @128 m8 ~66.d6',
+    'v mr 66.0f.d6 @128 m8 ptr',
+    'e rm f3.0f.7e w1 @128 reg nomask',
+    'e rm 66.0f.6e w1 @128 m8 ptr nomask',
+    'e mr 66.0f.7e w1 @128 m8 ptr nomask',
+  ),
   'vmovq.xr': row('ve rm:xl 66.0f.6e w1 @128 reg nomask'),
   'vmovq.rx': row('ve mr:lx 66.0f.7e w1 @128 reg nomask'),
 

@@ -45,8 +45,6 @@ export const shuffleOps = {
   vpermi2q: row('e rvm 66.0f38.76 w1 full8'),
   valignd: row('e rvmi 66.0f3a.03 full4'),
   valignq: row('e rvmi 66.0f3a.03 w1 full8'),
-  vcompressps: row('e mr 66.0f38.8a m4'),
-  vexpandps: row('e rm 66.0f38.88 m4'),
   vzeroupper: row('v - np.0f.77 l0'),
   vzeroall: row('v - np.0f.77 l1'),
 }

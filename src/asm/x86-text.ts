@@ -41,7 +41,9 @@ export function memoryText(memory: Memory, bytes: number, vectorIndex = ''): str
   let address = parts.join('+')
   if (parts.length === 0) address = String(disp)
   else if (disp !== 0) address += disp < 0 ? String(disp) : `+${disp}`
-  return bytes === 0 ? `[${address}]` : `${POINTERS[bytes]} PTR [${address}]`
+  // Without a register, `as` asks for a segment where a broadcast follows.
+  const place = parts.length === 0 ? `ds:[${address}]` : `[${address}]`
+  return bytes === 0 ? place : `${POINTERS[bytes]} PTR ${place}`
 }
 
 export function vectorText(
@@ -115,7 +117,7 @@ export class Listing {
     for (const [i, start] of this.#starts.entries()) {
       labelsUpTo(start)
       const bytes = code.slice(start, this.#starts[i + 1] ?? codeEnd)
-      lines.push(`${hex(start, 4)}  ${hexBytes(bytes).padEnd(24)}${this.#texts[i]}`)
+      lines.push(`${hex(start, 4)}  ${hexBytes(bytes).padEnd(23)} ${this.#texts[i]}`)
     }
     labelsUpTo(codeEnd)
     for (const { label: constant, bytes } of code.constants())

@@ -37,7 +37,9 @@ export function writeVector(
   if (row.length < 0 && (bits < row.minBits || bits > row.maxBits || (bits & (bits - 1)) !== 0))
     misuse(`${name} does not exist with ${bits} bits`)
   if (row.immediate !== (imm !== undefined))
-    misuse(`${name} ${row.immediate ? 'needs' : 'has no'} immediate`)
+    misuse(`${name} ${row.immediate ? 'needs an' : 'takes no'} immediate`)
+  if (imm !== undefined && (imm < -128 || imm > 255 || imm !== (imm | 0)))
+    misuse(`immediate ${imm} is not a byte`)
   const rm = row.rm < 0 ? 0 : operands[row.rm]!
   const memory = typeof rm === 'number' ? undefined : rm
   const registers = checkOperands(row, operands)
@@ -52,13 +54,14 @@ export function writeVector(
     !broadcast &&
     (bits < 512 || row.length >= 0) &&
     (memory === undefined || (row.vexMemory && (row.vsib === 0 || memory.index! < 16)))
+  if (!vex && !row.evex)
+    return writeVector(code, name, nextEvex(name, row), bits, operands, options)
   const reg = row.reg < 0 ? row.extension : (operands[row.reg] as number)
   const vvvv = row.vvvv < 0 ? 0 : (operands[row.vvvv] as number)
   const trailing = row.immediate || row.is4 >= 0 ? 1 : 0
   code.begin()
   if (vex) writeVex(code, row, bits, reg, vvvv, rm, trailing)
   else {
-    if (!row.evex) misuse(`${name} has no EVEX encoding, which these operands need`)
     checkMask(name, row, operands, mask, zeroing)
     const low = mask | (zeroing ? 0x80 : 0) | (broadcast ? 0x10 : 0)
     const unit = broadcast ? row.broadcast : memoryBytes(row, bits)
@@ -67,10 +70,7 @@ export function writeVector(
     writeModRM(code, reg, rm, unit, trailing)
   }
   if (row.is4 >= 0) code.u8((operands[row.is4] as number) << 4)
-  else if (imm !== undefined) {
-    if (imm < -128 || imm > 255 || imm !== (imm | 0)) misuse(`immediate ${imm} is not a byte`)
-    code.u8(imm)
-  }
+  else if (imm !== undefined) code.u8(imm)
   return row
 }
 
@@ -85,6 +85,12 @@ function chooseForm(name: string, first: VectorRow, operands: readonly Operand[]
   }
   const kinds = operands.map((operand) => (typeof operand === 'number' ? 'register' : 'memory'))
   return misuse(`${name} has no form with operands (${kinds.join(', ')})`)
+}
+
+function nextEvex(name: string, row: VectorRow): VectorRow {
+  let next = row.next
+  while (next !== undefined && !next.evex) next = next.next
+  return next ?? misuse(`${name} has no EVEX encoding, which these operands need`)
 }
 
 function onlyRegistersBut(rm: number, operands: readonly Operand[]): boolean {
