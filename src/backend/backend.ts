@@ -72,6 +72,8 @@ export interface Backend {
   readAsync(block: Block, from: number, length: number): Promise<Uint8Array<ArrayBuffer>>
   compile(s: ExprBuilder, group: Group): Executable
   memoryStats(): MemoryStats
+  /** Threads that share a kernel's work, where the backend has more than the caller's; may be set. */
+  numThreads?: number
 }
 
 /** Which backends exist, and how each is made. Filled by the registry line of each backend. */
@@ -97,6 +99,11 @@ export function getBackend(name: string): Backend {
   const backend = make()
   made.set(name, backend)
   return backend
+}
+
+/** The backends that are in use. */
+export function madeBackends(): Backend[] {
+  return [...made.values()]
 }
 
 /** Bytes of `size` elements. */

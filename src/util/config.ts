@@ -9,7 +9,7 @@ export interface Config {
   backend: string | undefined
   /** Instructions of the `cpu` backend: the lower level where the processor has both. Read when it is made. Set by TANDEM_CPU. */
   cpu: 'avx512' | 'avx2' | undefined
-  /** Threads of the `cpu` backend; by default one per core, at most 16. Read when it is made. Set by TANDEM_NUM_THREADS. */
+  /** Threads of the `cpu` backend; by default one per core, at most 16. Read when it is made; later, call `setNumThreads`. Set by TANDEM_NUM_THREADS. */
   numThreads: number | undefined
   /** Puts every block of the `cpu` backend between pages that fault, to find kernels that stray. Slow. Set by TANDEM_GUARD=1. */
   guard: boolean

@@ -72,6 +72,6 @@ export class CodeMemory {
     native.protect(from, length, 'write')
     native.copy(address, code)
     if (!native.protect(from, length, 'execute'))
-      throw new DeviceError('cpu: the system forbids executable memory. Use the wasm backend')
+      throw new DeviceError('the system forbids executable memory')
   }
 }

@@ -26,7 +26,7 @@ export class CpuBackend implements Backend, Launcher {
   /** Packing space of all threads, shared by all kernels: one runs at a time. */
   #scratch: CpuBlock | undefined
 
-  constructor({ native, code, features }: CpuParts) {
+  constructor(native: Native, code: CodeMemory, features: CpuFeatures) {
     this.features = features
     this.code = code
     this.pool = new ThreadPool(native, clampThreads(config.numThreads, features))
@@ -93,44 +93,34 @@ export class CpuBackend implements Backend, Launcher {
   }
 }
 
-interface CpuParts {
-  readonly native: Native
-  readonly code: CodeMemory
-  readonly features: CpuFeatures
-}
-
-let parts: CpuParts | string | undefined
+let opened: CpuBackend | string | undefined
 
 /** Why the backend cannot run here; undefined where it can. The first call of the process loads koffi. */
 export function whyNoCpu(): string | undefined {
-  parts ??= findParts()
-  return typeof parts === 'string' ? parts : undefined
+  opened ??= open()
+  return typeof opened === 'string' ? opened : undefined
 }
 
 /** The backend, or a DeviceError that says why it cannot run here. */
 export function openCpu(): CpuBackend {
-  parts ??= findParts()
-  if (typeof parts === 'string')
-    throw new DeviceError(`the cpu backend cannot run here: ${parts}. Use 'wasm'`)
-  return new CpuBackend(parts)
+  opened ??= open()
+  if (typeof opened === 'string')
+    throw new DeviceError(`the cpu backend cannot run here: ${opened}. Use 'wasm'`)
+  return opened
 }
 
-function findParts(): CpuParts | string {
+function open(): CpuBackend | string {
   const native = loadNative()
   if (typeof native === 'string') return native
   try {
     const code = new CodeMemory(native)
     const detected = detectFeatures(native, code)
     if (!detected.avx2) return 'the processor has no AVX2 with FMA and BMI2'
-    const features = config.cpu === 'avx2' ? withoutAvx512(detected) : detected
-    return { native, code, features }
+    const lower = { ...detected, avx512: false, bf16: false, vnni: false }
+    return new CpuBackend(native, code, config.cpu === 'avx2' ? lower : detected)
   } catch (error) {
     return (error as Error).message
   }
-}
-
-function withoutAvx512(features: CpuFeatures): CpuFeatures {
-  return { ...features, avx512: false, bf16: false, vnni: false }
 }
 
 function clampThreads(wanted: number | undefined, features: CpuFeatures): number {
