@@ -12,7 +12,7 @@ registerBackend('reference', () => new ReferenceBackend())
 registerBackend('null', () => new NullBackend())
 
 /** Whether machine code is what new tensors are computed with where it can run. */
-const prefersCpu: boolean = false
+const prefersCpu: boolean = true
 
 let chosen: string | undefined
 

@@ -25,7 +25,7 @@ export function acrossLanes(m: Selector, combine: Combine, arg: Value, to: Regis
     all = join(256, all, upper)
   }
   const upper = p.register('v')
-  p.vector('vextractf128', 256, [upper, all], { imm: 1 })
+  p.vector(m.features.avx512 ? 'vextractf32x4' : 'vextractf128', 256, [upper, all], { imm: 1 })
   all = join(128, all, upper)
   const fold = (imm: number) => {
     const moved = p.register('v')
