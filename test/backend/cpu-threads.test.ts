@@ -1,14 +1,11 @@
 /** @file The thread pool of the cpu backend: every index once, the right arguments, and quiet ends. */
-import { execFile } from 'node:child_process'
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
-import { join, resolve } from 'node:path'
-import { promisify } from 'node:util'
-import { rolldown } from 'rolldown'
+import { readdirSync } from 'node:fs'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { CodeMemory } from '../../src/backend/cpu/code-memory.ts'
 import { control } from '../../src/backend/cpu/thread-code.ts'
 import { defaultThreads, ThreadPool } from '../../src/backend/cpu/threads.ts'
 import { loadNative, type Native } from '../../src/backend/cpu/native.ts'
+import { childPrograms, type ChildPrograms } from './child-programs.ts'
 import { spinKernel, stampKernel } from './cpu-kernels.ts'
 
 const native = loadNative() as Native
@@ -115,25 +112,13 @@ test('the number of threads fits the processor', () => {
 })
 
 describe.skipIf(!isHere)('ends of processes and isolates', () => {
-  let folder = ''
+  let programs: ChildPrograms
   beforeAll(async () => {
-    // Inside the project, where koffi is found.
-    folder = mkdtempSync('build/cpu-threads-')
-    writeFileSync(join(folder, 'entry.ts'), entry)
-    const bundle = await rolldown({
-      input: join(folder, 'entry.ts'),
-      platform: 'neutral',
-      external: /^node:/,
-      plugins: [
-        { name: 'root', resolveId: (id) => (id.startsWith('@/') ? resolve(id.slice(2)) : null) },
-      ],
-    })
-    await bundle.write({ file: join(folder, 'pool.mjs') })
-    await bundle.close()
+    programs = await childPrograms(library)
   })
-  afterAll(() => rmSync(folder, { recursive: true }))
+  afterAll(() => programs.remove())
 
-  const entry = `
+  const library = `
     import { CodeMemory } from '@/src/backend/cpu/code-memory.ts'
     import { ThreadPool } from '@/src/backend/cpu/threads.ts'
     import { loadNative } from '@/src/backend/cpu/native.ts'
@@ -151,28 +136,15 @@ describe.skipIf(!isHere)('ends of processes and isolates', () => {
       }
     }`
 
-  const run = async (code: string) => {
-    const name = join(folder, `p${Math.random()}.mjs`)
-    writeFileSync(
-      name,
-      `import { start } from './pool.mjs'
+  const run = (code: string) =>
+    programs.run(`
+      import { start } from './library.mjs'
       import { readdirSync } from 'node:fs'
       import { isMainThread, parentPort, Worker } from 'node:worker_threads'
       const pause = (ms) => new Promise((done) => setTimeout(done, ms))
       const threads = () => readdirSync('/proc/self/task').length
       const here = new URL(import.meta.url)
-      ${code}`,
-    )
-    const child = await promisify(execFile)(process.execPath, [name], { timeout: 30_000 }).catch(
-      (error: { code: number; signal: string | null; stdout: string; stderr: string }) => error,
-    )
-    return {
-      code: 'code' in child ? child.code : 0,
-      signal: 'signal' in child ? child.signal : null,
-      output: child.stdout,
-      complaint: child.stderr,
-    }
-  }
+      ${code}`)
 
   test('a program that comes to its end ends', async () => {
     const { code, output } = await run(`start(4)(); console.log('done')`)
