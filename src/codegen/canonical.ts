@@ -22,10 +22,15 @@ export interface CanonicalGroup {
  * Merges axes that are walked as one, drops axes of one point, and (unless `specialize`) replaces
  * extents and strides by slots of the argument block, so that another batch size is the same kernel.
  */
-export function canonicalize(s: ExprBuilder, group: Group, specialize: boolean): CanonicalGroup {
+export function canonicalize(
+  s: ExprBuilder,
+  group: Group,
+  specialize: boolean | 'round',
+): CanonicalGroup {
   const merged = mergeAxes(s, simplifyGroup(s, group))
   const sizes: number[] = []
-  const abstract = specialize ? merged : abstractSizes(s, merged, sizes)
+  const keeps = keepers[specialize === 'round' ? 'round' : 'small']
+  const abstract = specialize === true ? merged : abstractSizes(s, merged, sizes, keeps)
   return { group: abstract, sizes, key: keyOf(abstract) }
 }
 
@@ -45,6 +50,22 @@ function simplifyGroup(s: ExprBuilder, group: Group): Group {
 
 /** Extents up to this stay in the code: small loops gain from being known. */
 const smallExtent = 8
+
+/**
+ * Which extents stay in the code. Of a product, those that the widths of models have: its tiles are
+ * chosen to fit them, while lengths that grow step by step still share one kernel.
+ */
+const keepers = {
+  small: {
+    extent: (size: number) => size <= smallExtent,
+    stride: (size: number): boolean => size === 0 || size === 1,
+  },
+  round: { extent: isRound, stride: isRound },
+}
+
+function isRound(size: number): boolean {
+  return (size >= 0 && size <= 64) || size % 16 === 0
+}
 
 // -- merging
 
@@ -138,7 +159,12 @@ function mergeAxes(s: ExprBuilder, group: Group): Group {
 
 // -- sizes
 
-function abstractSizes(s: ExprBuilder, group: Group, sizes: number[]): Group {
+function abstractSizes(
+  s: ExprBuilder,
+  group: Group,
+  sizes: number[],
+  keeps: (typeof keepers)['small'],
+): Group {
   const slot = (value: Size): Size => {
     if (typeof value !== 'number') return value
     sizes.push(value)
@@ -149,7 +175,7 @@ function abstractSizes(s: ExprBuilder, group: Group, sizes: number[]): Group {
     let known = axes.get(axis)
     if (known === undefined) {
       const { extent } = axis
-      const keep = typeof extent !== 'number' || extent <= smallExtent
+      const keep = typeof extent !== 'number' || keeps.extent(extent)
       axes.set(axis, (known = keep ? axis : s.axis(slot(extent))))
     }
     return known
@@ -162,7 +188,7 @@ function abstractSizes(s: ExprBuilder, group: Group, sizes: number[]): Group {
       offset: index.offset === 0 ? 0 : slot(index.offset),
       terms: index.terms.map((t) => ({
         index: t.index,
-        stride: t.stride === 0 || t.stride === 1 ? t.stride : slot(t.stride),
+        stride: typeof t.stride === 'number' && keeps.stride(t.stride) ? t.stride : slot(t.stride),
       })),
     }),
   })

@@ -1,7 +1,7 @@
 /** @file Chooses the blocks of a contraction from the sizes of caches and registers. */
 import type { Axis } from '../ir/expr.ts'
 import type { Contraction } from './contract-pattern.ts'
-import type { TargetTraits } from './target-traits.ts'
+import type { TargetTraits, Tile } from './target-traits.ts'
 
 /** Extents of the blocks, in elements, all known when the kernel is built: they bound the scratch space. */
 export interface Blocks {
@@ -13,7 +13,7 @@ export interface Blocks {
   /** A block of A of this many rows stays in the second-level cache. */
   readonly rows: number
   readonly columns: number
-  /** Rows of one task; a task is what a thread does on its own. */
+  /** Rows of one task: B is packed once for all of them. */
   readonly taskRows: number
 }
 
@@ -30,8 +30,11 @@ export interface Layout {
 
 export function chooseBlocks(c: Contraction, traits: TargetTraits, layout: Layout): Blocks {
   const bytes = c.type === 'f64' ? 8 : 4
-  const { tileRows, l1Bytes, l2Bytes } = traits
-  const tileColumns = (traits.tileVectors * traits.vectorBytes) / bytes
+  const { l1Bytes, l2Bytes } = traits
+  const lanes = traits.vectorBytes / bytes
+  const tile = chooseTile(traits.tiles, lanes, extentOf(c.rows), extentOf(c.columns))
+  const tileRows = tile.rows
+  const tileColumns = tile.vectors * lanes
   const fit = (wanted: number, unit: number, axes: readonly Axis[]) =>
     Math.max(unit, Math.min(down(wanted, unit), up(extentOf(axes), unit)))
   const underTile = layout.isSheet ? Math.max(64, tileColumns * bytes) : tileColumns * bytes
@@ -42,6 +45,24 @@ export function chooseBlocks(c: Contraction, traits: TargetTraits, layout: Layou
   const taskRows = layout.keepsPartials ? rows : down(1024, tileRows)
   return { tileRows, tileColumns, depth, rows, columns, taskRows }
 }
+
+/**
+ * The tile that covers rows x columns for the least: each step of a tile takes as long as it has sums,
+ * and a little more. Of sides that are not known, every tile covers the same share.
+ */
+function chooseTile(tiles: readonly Tile[], lanes: number, rows: number, columns: number): Tile {
+  const covered = (extent: number, unit: number) =>
+    Number.isFinite(extent) ? up(extent, unit) / extent : 1
+  const price = (tile: Tile) => {
+    const sums = tile.rows * tile.vectors
+    const waste = covered(rows, tile.rows) * covered(columns, tile.vectors * lanes)
+    return (waste * (sums + stepOverhead)) / sums
+  }
+  return tiles.reduce((best, tile) => (price(tile) < price(best) ? tile : best))
+}
+
+/** What a step of a tile costs beside its sums: loads of B that nothing hides, the loop. */
+const stepOverhead = 2
 
 /** How many positions axes have together, as far as that is known when the kernel is built. */
 export function extentOf(axes: readonly Axis[]): number {

@@ -25,6 +25,8 @@ export interface OutputOptions {
   readonly room: (index: Value, offset: number) => Place
   /** Whether part of a vector can be stored. */
   readonly hasMasks: boolean
+  /** Every tile is known to lie inside the output, in one run of it. */
+  readonly isWhole: boolean
 }
 
 /** Sums of one row of a tile (or a single one) and where they belong. */
@@ -78,6 +80,7 @@ export class TileOutput {
       return b.when(turn.isLast, () => this.write(sums, corner, end, fits, undefined))
     }
     if (!isVector) return this.#edge(lines, corner, end, turn)
+    if (this.#options.isWhole) return this.#finish(lines, turn)
     const isWhole = b.op('and', [fits, b.op('le', [b.add(corner.row, sums.length), end.row])])
     b.when(isWhole, () => this.#finish(lines, turn))
     b.when(b.op('not', [isWhole]), () => this.#edge(lines, corner, end, turn))

@@ -3,7 +3,7 @@ import { freeAxes, type Axis, type ExprBuilder } from '../ir/expr.ts'
 import { visitAll, type Group } from '../ir/group.ts'
 import type { Kernel, Value } from '../ir/loops.ts'
 import { assert } from '../util/errors.ts'
-import { flatExtent, wayToRead, type Range } from './contract-access.ts'
+import { bindFlat, flatExtent, wayToRead, type Range } from './contract-access.ts'
 import { chooseBlocks, depthUnit, extentOf, type Blocks } from './contract-blocks.ts'
 import type { Contraction, Operand } from './contract-pattern.ts'
 import { TileOutput, type Turn } from './contract-output.ts'
@@ -79,14 +79,15 @@ class ContractLowering {
   run(): Kernel {
     const b = this.#b
     const { batch, rows, columns } = this.#c
-    const { taskRows, columns: blockColumns, tileRows, tileColumns } = this.#blocks
-    this.#eachBatch(batch, () =>
-      this.#eachBlock(flatExtent(b, rows), taskRows, tileRows, (rowRange) =>
-        this.#eachBlock(flatExtent(b, columns), blockColumns, tileColumns, (columnRange) =>
-          this.#task(rowRange, columnRange),
-        ),
-      ),
-    )
+    const { tileRows, tileColumns } = this.#blocks
+    const all = {
+      rows: { begin: b.int(0), end: flatExtent(b, rows) },
+      columns: { begin: b.int(0), end: flatExtent(b, columns) },
+    }
+    if (batch.length > 0) this.#eachBatch(batch, () => this.#product(all.rows, all.columns))
+    else if (extentOf(rows) >= extentOf(columns))
+      this.#inRuns(all.rows, tileRows, (range) => this.#product(range, all.columns))
+    else this.#inRuns(all.columns, tileColumns, (range) => this.#product(all.rows, range))
     const { memory, length } = this.#scratch
     return {
       name: this.#group.name,
@@ -99,41 +100,44 @@ class ContractLowering {
   }
 
   #eachBatch(axes: readonly Axis[], body: () => void): void {
-    const [axis, ...rest] = axes
-    if (axis === undefined) return body()
     const b = this.#b
-    b.loop(
-      b.int(0),
-      b.size(axis.extent),
-      1,
-      (i) => {
-        b.bind(axis, i)
-        this.#eachBatch(rest, body)
-      },
-      true,
+    const each = (i: Value) => {
+      bindFlat(b, axes, i)
+      body()
+    }
+    b.loop(b.int(0), flatExtent(b, axes), 1, each, true)
+  }
+
+  // Note [Sharing]: threads share the longer side. Each packs all of the other operand for itself,
+  // which is little beside what it computes, and nobody waits for anybody.
+  #inRuns({ end }: Range, unit: number, body: (range: Range) => void): void {
+    const b = this.#b
+    const count = b.op('div', [b.add(end, unit - 1), b.int(unit)])
+    b.runs(count, (from, to) =>
+      body({ begin: b.mul(from, unit), end: b.min(b.mul(to, unit), end) }),
+    )
+  }
+
+  #product(rows: Range, columns: Range): void {
+    const { taskRows, columns: blockColumns, tileRows, tileColumns } = this.#blocks
+    this.#eachBlock(rows, taskRows, tileRows, (rowRange) =>
+      this.#eachBlock(columns, blockColumns, tileColumns, (columnRange) =>
+        this.#task(rowRange, columnRange),
+      ),
     )
   }
 
   // Blocks of about equal size, none larger than `most`, each a multiple of `unit` but the last.
-  #eachBlock(
-    extent: Value,
-    most: number,
-    unit: number,
-    body: (range: Range) => void,
-    begin = this.#b.int(0),
-  ): void {
+  #eachBlock(range: Range, most: number, unit: number, body: (block: Range) => void): void {
     const b = this.#b
+    const extent = b.sub(range.end, range.begin)
+    if (extent.def.kind === 'const' && (extent.def.value as number) <= most) return body(range)
     const { count, size } = split(b, extent, most, unit)
-    b.loop(
-      b.int(0),
-      count,
-      1,
-      (i) => {
-        const at = b.mul(i, size)
-        body({ begin: b.add(begin, at), end: b.add(begin, b.min(b.add(at, size), extent)) })
-      },
-      true,
-    )
+    b.loop(b.int(0), count, 1, (i) => {
+      const at = b.mul(i, size)
+      const end = b.min(b.add(at, size), extent)
+      body({ begin: b.add(range.begin, at), end: b.add(range.begin, end) })
+    })
   }
 
   #task(rows: Range, columns: Range): void {
@@ -163,6 +167,7 @@ class ContractLowering {
     return new TileOutput(b, this.#c.out, {
       isVector: this.#isVector,
       hasMasks: this.#traits.tail === 'mask',
+      isWhole: this.#fillsTiles(),
       room: (index, offset) => b.place(buffer, memory, index, this.#edgeAt + offset),
       partial:
         at === undefined
@@ -174,21 +179,23 @@ class ContractLowering {
     })
   }
 
+  // Whether no tile hangs over an edge, nor from one run of the output to the next.
+  #fillsTiles(): boolean {
+    const { rows, columns, out } = this.#c
+    const { tileRows, tileColumns } = this.#blocks
+    const run = out.columns.slice(-1)
+    const divides = (axes: readonly Axis[], unit: number) => extentOf(axes) % unit === 0
+    return divides(rows, tileRows) && divides(columns, tileColumns) && divides(run, tileColumns)
+  }
+
   #depthBlock(rows: Range, columns: Range, depth: Range, turn: Turn | undefined): void {
-    const b = this.#b
     const { rows: blockRows, tileRows } = this.#blocks
     const output = this.#output(rows, columns)
     this.#sourceB.prepare(columns, depth)
-    this.#eachBlock(
-      b.sub(rows.end, rows.begin),
-      blockRows,
-      tileRows,
-      (block) => {
-        this.#sourceA.prepare(block, depth)
-        this.#tiles(block, columns, depth, output, turn)
-      },
-      rows.begin,
-    )
+    this.#eachBlock(rows, blockRows, tileRows, (block) => {
+      this.#sourceA.prepare(block, depth)
+      this.#tiles(block, columns, depth, output, turn)
+    })
   }
 
   #tiles(

@@ -26,6 +26,7 @@ interface OpenLoop {
   readonly end: Value
   readonly step: number
   readonly parallel: boolean
+  readonly runEnd: Value | undefined
 }
 
 /** The axis that lanes run along, and how many. */
@@ -64,11 +65,28 @@ export class ProgramBuilder {
   // -- structure
 
   openLoop(begin: Value, end: Value, step: number, parallel = false): Value {
-    const index: Value = { id: this.#nextId++, type: 'i32', lanes: 1, def: { kind: 'index' } }
-    this.#loops.push({ index, begin, end, step, parallel })
+    return this.#open({ begin, end, step, parallel, runEnd: undefined })
+  }
+
+  #open(loop: Omit<OpenLoop, 'index'>): Value {
+    const index = this.#position()
+    this.#loops.push({ ...loop, index })
     this.levels.push(newLevel('loop'))
     this.#levelOf.set(index, this.depth)
+    if (loop.runEnd) this.#levelOf.set(loop.runEnd, this.depth)
     return index
+  }
+
+  #position(): Value {
+    return { id: this.#nextId++, type: 'i32', lanes: 1, def: { kind: 'index' } }
+  }
+
+  /** Iterations 0 to `count` of a parallel loop in runs: `body` does all of [begin, end) at once. */
+  runs(count: Value, body: (begin: Value, end: Value) => void): void {
+    const runEnd = this.#position()
+    const begin = this.#open({ begin: this.int(0), end: count, step: 1, parallel: true, runEnd })
+    body(begin, runEnd)
+    this.closeLoop()
   }
 
   closeLoop(): void {

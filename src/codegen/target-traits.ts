@@ -3,12 +3,16 @@ import type { ScalarType } from '../core/dtype.ts'
 import type { MemoryType } from '../ir/loops.ts'
 import type { ScalarOp } from '../ir/scalar-op.ts'
 
+export interface Tile {
+  readonly rows: number
+  readonly vectors: number
+}
+
 export interface TargetTraits {
   /** Bytes of a vector register: 16 for wasm and SSE, 32 for AVX2, 64 for AVX-512. */
   readonly vectorBytes: number
-  /** Rows and vectors of the register tile of a matrix product. */
-  readonly tileRows: number
-  readonly tileVectors: number
+  /** The register tiles that a matrix product may use: rows times vectors of sums. */
+  readonly tiles: readonly Tile[]
   /** Steps along the depth of a product that are written out in one round of its inner loop. */
   readonly tileUnroll: number
   /** Whether a product reads rows of A where they lie; if not, they are packed like everything else. */

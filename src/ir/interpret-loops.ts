@@ -64,6 +64,22 @@ class KernelInterpreter {
   #for(s: Statement & { kind: 'for' }): () => void {
     const [begin, end] = [this.#scalar(s.begin), this.#scalar(s.end)]
     const body = this.#block(s.body)
+    const { runEnd } = s
+    if (runEnd !== undefined) {
+      const run = (from: number, to: number) => {
+        if (from >= to) return
+        this.#values.set(s.index, [from])
+        this.#values.set(runEnd, [to])
+        body()
+      }
+      // In two runs, the later one first.
+      return () => {
+        const [from, to] = [begin(), end()]
+        const middle = from + ((to - from) >> 1)
+        run(middle, to)
+        run(from, middle)
+      }
+    }
     const iterate = (i: number) => {
       this.#values.set(s.index, [i])
       body()

@@ -70,6 +70,11 @@ export type Statement =
       readonly step: number
       /** Iterations of a parallel loop may run in any order, on any thread. */
       readonly parallel: boolean
+      /**
+       * Set where the iterations of a parallel loop are taken in runs: the body then does all of
+       * [index, runEnd) at once. However they are cut, the outcome is the same.
+       */
+      readonly runEnd: Value | undefined
       readonly body: readonly Statement[]
     }
   | { readonly kind: 'if'; readonly condition: Value; readonly then: readonly Statement[] }

@@ -30,7 +30,8 @@ function statement(s: Statement, indent: string): string[] {
     case 'for': {
       const step = s.step === 1 ? '' : ` step ${s.step}`
       const range = `${name(s.begin)}..${name(s.end)}`
-      const head = `for ${name(s.index)} in ${range}${step}${s.parallel ? ' parallel' : ''}`
+      const run = s.runEnd ? `, in runs that end at ${name(s.runEnd)}` : ''
+      const head = `for ${name(s.index)} in ${range}${step}${s.parallel ? ' parallel' : ''}${run}`
       return [indent + head, ...block(s.body, `${indent}  `)]
     }
   }

@@ -71,9 +71,12 @@ class KernelVerifier {
           this.#check(bound.type === 'i32' && bound.lanes === 1, 'a loop bound is one i32')
         }
         this.#check(Number.isInteger(s.step) && s.step > 0, `step ${s.step} of a loop`)
+        this.#check(!s.runEnd || (s.parallel && s.step === 1), 'runs are of parallel loops')
         this.#add(s.index)
+        if (s.runEnd) this.#add(s.runEnd)
         this.#block(s.body)
         this.#known.delete(s.index)
+        if (s.runEnd) this.#known.delete(s.runEnd)
     }
   }
 

@@ -11,6 +11,7 @@ const linearOp = defineOp({
   name: 'linear',
   kind: 'contract',
   onnx: 'Gemm',
+  specialize: 'round',
   infer(inputs) {
     const [x, weight] = inputs as [InputSpec, InputSpec]
     checkShapes(inputs)

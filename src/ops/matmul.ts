@@ -17,6 +17,7 @@ const matmulOp = defineOp({
   name: 'matmul',
   kind: 'contract',
   onnx: 'MatMul',
+  specialize: 'round',
   infer: ([a, b]) => [inferMatmul('matmul', a!, b!)],
   lower({ inputs, outputs, kernel, out }) {
     const [a] = inputs as [InputSpec]

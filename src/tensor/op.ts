@@ -58,8 +58,11 @@ export interface OpSpec<A extends Attributes = Attributes> {
   vjp?(context: GradContext<A>): readonly (Tensor | undefined)[]
   /** Which tensors the gradient reads, so that the tape keeps no others. Default: inputs and outputs. */
   readonly saves?: 'inputs' | 'outputs' | 'none'
-  /** Keep sizes in the code (windows and the like gain from it) instead of the argument block. */
-  readonly specialize?: boolean
+  /**
+   * Keep sizes in the code (windows and the like gain from it) instead of the argument block; 'round':
+   * those that are small or multiples of 16, as products do.
+   */
+  readonly specialize?: boolean | 'round'
   /** Turns a failed check into the error the caller sees. */
   complain?(inputs: readonly Tensor[], attributes: A): Error
 }

@@ -106,11 +106,10 @@ export function runLoops(
 /** Traits of a target with registers this wide, which spells multiply-add and masks if told so. */
 export function targetOf(vectorBytes: 16 | 32 | 64, tail: TargetTraits['tail']): TargetTraits {
   const tiles = { 16: [4, 2, 1], 32: [6, 2, 4], 64: [12, 2, 4] } as const
-  const [tileRows, tileVectors, tileUnroll] = tiles[vectorBytes]
+  const [rows, vectors, tileUnroll] = tiles[vectorBytes]
   return {
     vectorBytes,
-    tileRows,
-    tileVectors,
+    tiles: [{ rows, vectors }],
     tileUnroll,
     rowsInPlace: tail === 'scalar',
     // Small, so that small cases have several blocks in every direction.

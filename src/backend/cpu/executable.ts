@@ -50,6 +50,7 @@ export class CpuExecutable implements Executable {
   /** The split of the last launch; plans hand over the same array of sizes every time. */
   #splitSizes: readonly number[] | undefined
   #splitThreads = 0
+  #splits = new WeakMap<readonly number[], Split>()
   #count = 0
   #grain = 1
   #wakes = 0
@@ -119,24 +120,37 @@ export class CpuExecutable implements Executable {
     this.#entry = 0
   }
 
-  // How many iterations there are, and how many are worth handing out at a time.
   #split(sizes: readonly number[]): void {
-    const share = this.#share!
-    const { threads } = this.#pool
-    const count = share.count(sizes)
-    const cost = Math.max(1, share.cost(sizes))
-    const smallest = Math.ceil(chunkCost / cost)
-    const fair = Math.ceil(count / (threads * chunksPerThread))
-    this.#count = count
-    this.#grain = threads === 1 ? Math.max(count, 1) : Math.max(1, smallest, fair)
-    this.#wakes = count * cost >= wakeCost ? 1 : 0
-    this.#splitSizes = sizes
-    this.#splitThreads = threads
-    if (count > this.#grain && this.#pool.started < threads) {
-      this.#pool.start()
-      this.#splitThreads = this.#pool.threads
+    const pool = this.#pool
+    if (this.#splitThreads !== pool.threads) this.#splits = new WeakMap()
+    let split = this.#splits.get(sizes)
+    if (split === undefined) {
+      split = splitFor(this.#share!, sizes, pool.threads)
+      this.#splits.set(sizes, split)
+      if (split.count > split.grain && pool.started < pool.threads) pool.start()
     }
+    this.#count = split.count
+    this.#grain = split.grain
+    this.#wakes = split.wakes
+    this.#splitSizes = sizes
+    this.#splitThreads = pool.threads
   }
+}
+
+/** How many iterations there are, how many are handed out at a time, and whether to wake threads for them. */
+interface Split {
+  readonly count: number
+  readonly grain: number
+  readonly wakes: 0 | 1
+}
+
+function splitFor(share: Share, sizes: readonly number[], threads: number): Split {
+  const count = share.count(sizes)
+  if (threads === 1) return { count, grain: Math.max(count, 1), wakes: 0 }
+  const cost = Math.max(1, share.cost(sizes))
+  const smallest = Math.ceil(chunkCost / cost)
+  const fair = Math.ceil(count / (threads * (share.isInRuns ? 1 : chunksPerThread)))
+  return { count, grain: Math.max(1, smallest, fair), wakes: count * cost >= wakeCost ? 1 : 0 }
 }
 
 /** Instructions a chunk should have at least: sharing a loop takes a quarter of a microsecond. */

@@ -135,6 +135,15 @@ class KernelEmitter {
     this.#push(s.begin)
     f.localTee(index)
     this.#push(s.end)
+    if (s.runEnd) {
+      // One run of all.
+      const end = f.local('i32')
+      this.#locals.set(s.runEnd, [end])
+      this.#push(s.end)
+      f.localSet(end).op('i32.lt_s').if()
+      this.#block(s.body)
+      return void f.end()
+    }
     f.op('i32.lt_s').if().loop()
     this.#block(s.body)
     f.localGet(index).i32Const(s.step).op('i32.add').localTee(index)

@@ -10,8 +10,7 @@ export function wasmTraits(options: { relaxedSimd: boolean }): TargetTraits {
     // 16 registers, one of them the engine's own. V8 makes all loads of a basic block before the arithmetic,
     // so that 8 sums, 2 vectors of B, 4 factors of A and a product are live at once; written out by us,
     // several steps would spill, while V8's own unrolling keeps one basic block per step.
-    tileRows: 4,
-    tileVectors: 2,
+    tiles: [{ rows: 4, vectors: 2 }],
     tileUnroll: 1,
     rowsInPlace: true,
     l1Bytes: 32 * 1024,

@@ -49,6 +49,7 @@ export class Uses {
           this.#use(s.begin)
           this.#use(s.end)
           this.#depths.set(s.index, depth + 1)
+          if (s.runEnd) this.#depths.set(s.runEnd, depth + 1)
           this.#block(s.body, depth + 1)
           break
         case 'if':

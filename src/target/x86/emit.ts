@@ -199,12 +199,24 @@ export class Selector {
     const [head, done] = [this.#asm.label(), this.#asm.label()]
     p.int('cmp', 32, 'reads', [index, end])
     p.jump('jcc', done, 'ge')
+    if (s.runEnd) {
+      // One run of all that this call is to do.
+      this.#held[s.runEnd.id] = [typeof end === 'number' ? this.#immediateRegister(end) : end]
+      this.#block(s.body)
+      return p.label(done)
+    }
     p.openLoop(head)
     this.#block(s.body)
     p.int('add', 64, 'changes', [index, s.step])
     p.int('cmp', 32, 'reads', [index, end])
     p.closeLoop(head, 'l')
     p.label(done)
+  }
+
+  #immediateRegister(value: number): Register {
+    const made = this.program.register('g')
+    this.program.int('movImm', 64, 'makes', [made, value])
+    return made
   }
 
   #let(value: Value): void {

@@ -8,6 +8,8 @@ export interface Share {
   count(sizes: readonly number[]): number
   /** Roughly how many instructions one of them takes. */
   cost(sizes: readonly number[]): number
+  /** Whether a call does a run of them at once, so that few long runs cost less than many short ones. */
+  readonly isInRuns: boolean
 }
 
 /** The share of a kernel, or undefined when one thread has to do it all. */
@@ -16,7 +18,8 @@ export function shareOf(kernel: Kernel): Share | undefined {
   if (loop === undefined) return undefined
   return {
     count: (sizes) => new Estimate(sizes).of(loop.end),
-    cost: (sizes) => new Estimate(sizes).block(loop.body),
+    cost: (sizes) => new Estimate(sizes).iteration(loop),
+    isInRuns: loop.runEnd !== undefined,
   }
 }
 
@@ -45,6 +48,13 @@ class Estimate {
     if (from !== 'i32' && from !== 'bool') return 0
     const args: ScalarValue[] = def.args.map((x) => this.of(x))
     return Number(scalarOp(def.op).evaluate(from, ...args))
+  }
+
+  iteration({ body, end, runEnd }: Statement & { kind: 'for' }): number {
+    if (runEnd === undefined) return this.block(body)
+    const count = this.of(end)
+    this.#known.set(runEnd, count)
+    return this.block(body) / Math.max(1, count)
   }
 
   block(statements: readonly Statement[]): number {

@@ -1,5 +1,5 @@
 /** @file What lowering needs to know about x86-64 with AVX2 or AVX-512. */
-import type { TargetTraits } from '../../codegen/target-traits.ts'
+import type { TargetTraits, Tile } from '../../codegen/target-traits.ts'
 import type { ScalarType } from '../../core/dtype.ts'
 import { scalarOp, type ScalarOp } from '../../ir/scalar-op.ts'
 
@@ -18,9 +18,7 @@ export function x86Traits(features: X86Features): TargetTraits {
   const { avx512, l1Bytes, l2Bytes } = features
   return {
     vectorBytes: avx512 ? 64 : 32,
-    // AVX-512: 24 of 32 registers are sums, 2 hold B, the others factors of A. AVX2: 12 of 16, 2 and 1.
-    tileRows: avx512 ? 12 : 6,
-    tileVectors: 2,
+    tiles: avx512 ? tiles512 : tiles256,
     tileUnroll: 4,
     // A dozen addresses are more than there are registers for.
     rowsInPlace: false,
@@ -39,6 +37,17 @@ export function x86Traits(features: X86Features): TargetTraits {
     },
   }
 }
+
+/** Tiles whose sums, with the vectors of B and a factor of A, fit the registers; no shorter than `least`. */
+function tilesFor(registers: number, least: number): Tile[] {
+  return [1, 2, 3, 4].flatMap((vectors) => {
+    const most = Math.min(16, Math.floor((registers - vectors - 1) / vectors))
+    const rows = Array.from({ length: Math.max(0, most - least + 1) }, (_, i) => least + i)
+    return rows.map((count) => ({ rows: count, vectors }))
+  })
+}
+const tiles512 = tilesFor(32, 3)
+const tiles256 = tilesFor(16, 3)
 
 // Integers are divided one by one, and there is no arithmetic on bools.
 const noVector512 = (op: ScalarOp, type: ScalarType): boolean =>
