@@ -1,5 +1,5 @@
 /** @file How the elements of a tensor lie in its storage. Equal layouts are one object. */
-import { rowMajorStrides, sizeOf, type Shape } from './shape.ts'
+import { rowMajorStrides, sameShape, sizeOf, type Shape } from './shape.ts'
 
 /**
  * Shape and strides (in elements; negative ones run backwards). Layouts are interned: the same shape
@@ -16,30 +16,19 @@ export interface Layout {
   readonly contiguous: boolean
 }
 
-const known = new Map<string, Layout>()
+const known = new Map<number, Layout[]>()
 const knownLimit = 1 << 16
 let nextId = 1
+let count = 0
 
 /** The layout of this shape: row-major unless strides are given. */
 export function layoutOf(shape: Shape, strides?: readonly number[]): Layout {
-  const rowMajor = rowMajorStrides(shape)
-  const size = sizeOf(shape)
-  const contiguous = strides === undefined || isContiguous(shape, strides, rowMajor)
-  const used = contiguous ? rowMajor : strides
-  const key = contiguous ? shape.join() : `${shape.join()};${used.join()}`
-  const found = known.get(key)
-  if (found !== undefined) return found
-  // Forgetting only costs cache hits: ids are never reused.
-  if (known.size >= knownLimit) known.clear()
-  const layout = {
-    id: nextId++,
-    shape: Object.freeze([...shape]),
-    strides: Object.freeze([...used]),
-    size,
-    contiguous,
-  }
-  known.set(key, layout)
-  return layout
+  const used = strides === undefined || isContiguous(shape, strides) ? undefined : strides
+  const hash = hashOf(shape, used)
+  const found = known.get(hash)
+  if (found !== undefined)
+    for (const layout of found) if (isSame(layout, shape, used)) return layout
+  return remember(hash, shape, used)
 }
 
 /** The layout of a broadcast view: stretched and added axes have stride 0. */
@@ -54,11 +43,16 @@ export function expandLayout(layout: Layout, shape: Shape): Layout {
 }
 
 /**
- * The strides under which the same elements, in the same order, have another shape; undefined when
- * only a copy can give it.
+ * The layout of the same elements, in the same order, under another shape; undefined when only a copy
+ * can have it.
  */
-export function reshapeStrides(layout: Layout, shape: Shape): number[] | undefined {
-  if (layout.contiguous) return rowMajorStrides(shape)
+export function reshapeLayout(layout: Layout, shape: Shape): Layout | undefined {
+  if (layout.contiguous) return layoutOf(shape)
+  const strides = reshapeStrides(layout, shape)
+  return strides && layoutOf(shape, strides)
+}
+
+function reshapeStrides(layout: Layout, shape: Shape): number[] | undefined {
   if (layout.size === 0) return rowMajorStrides(shape)
   const from = layout.shape
     .map((n, i) => ({ n, stride: layout.strides[i]! }))
@@ -88,13 +82,52 @@ export function reshapeStrides(layout: Layout, shape: Shape): number[] | undefin
   return strides
 }
 
-function isContiguous(
-  shape: Shape,
-  strides: readonly number[],
-  rowMajor: readonly number[],
-): boolean {
-  if (sizeOf(shape) === 0) return true
-  for (let i = 0; i < shape.length; i++)
-    if (shape[i] !== 1 && strides[i] !== rowMajor[i]) return false
-  return true
+function isContiguous(shape: Shape, strides: readonly number[]): boolean {
+  let step = 1
+  let isRowMajor = true
+  for (let i = shape.length - 1; i >= 0; i--) {
+    const n = shape[i]!
+    if (n !== 1 && strides[i] !== step) isRowMajor = false
+    step *= n
+  }
+  return isRowMajor || step === 0
+}
+
+// -- interning; without strides a layout is the row-major one
+
+function remember(hash: number, shape: Shape, strides: readonly number[] | undefined): Layout {
+  // Forgetting only costs cache hits: ids are never reused.
+  if (count >= knownLimit) {
+    known.clear()
+    count = 0
+  }
+  const layout: Layout = {
+    id: nextId++,
+    // Layouts of one shape share it, which makes comparing shapes cheap.
+    shape: strides === undefined ? Object.freeze([...shape]) : layoutOf(shape).shape,
+    strides: Object.freeze(strides === undefined ? rowMajorStrides(shape) : [...strides]),
+    size: sizeOf(shape),
+    contiguous: strides === undefined,
+  }
+  const others = known.get(hash)
+  if (others === undefined) known.set(hash, [layout])
+  else others.push(layout)
+  count++
+  return layout
+}
+
+function hashOf(shape: Shape, strides: readonly number[] | undefined): number {
+  let hash = shape.length
+  for (let i = 0; i < shape.length; i++) hash = Math.imul(hash ^ shape[i]!, 16777619)
+  if (strides !== undefined)
+    for (let i = 0; i < strides.length; i++) hash = Math.imul(hash ^ strides[i]!, 16777619)
+  return hash & 0x3fffffff
+}
+
+function isSame(layout: Layout, shape: Shape, strides: readonly number[] | undefined): boolean {
+  return (
+    layout.contiguous === (strides === undefined) &&
+    sameShape(layout.shape, shape) &&
+    (strides === undefined || sameShape(layout.strides, strides))
+  )
 }

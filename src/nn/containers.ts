@@ -24,6 +24,9 @@ abstract class ListOf<T> extends Module {
   get length(): number {
     return this.#items.length
   }
+  protected get items(): readonly T[] {
+    return this.#items
+  }
   [Symbol.iterator](): ArrayIterator<T> {
     return this.#items.values()
   }
@@ -63,7 +66,7 @@ export class Sequential extends ListOf<Layer> {
   }
 
   forward(x: Tensor): Tensor {
-    for (const layer of this) x = layer.forward(x)
+    for (const layer of this.items) x = layer.forward(x)
     return x
   }
 }

@@ -17,6 +17,7 @@ import { Module } from './module.ts'
 /** A loss with its options. Tensors among them become buffers, so that they move with the module. */
 abstract class Loss<O extends { readonly reduction?: string }> extends Module {
   readonly #options: O
+  readonly #known: readonly (keyof O & string)[]
 
   constructor(
     options: O,
@@ -28,16 +29,19 @@ abstract class Loss<O extends { readonly reduction?: string }> extends Module {
     checkOptions(name, options, ['reduction', ...known])
     checkChoice(name, 'reduction', options.reduction ?? 'mean', reductions)
     this.#options = options
+    this.#known = known
     for (const [key, value] of Object.entries<unknown>(options))
       if (value instanceof Tensor) Object.assign(this, { [key]: new Buffer(value) })
   }
 
   /** The options, tensors as they are now. */
   get options(): O {
-    const buffers = Object.entries(this).filter(([, value]) => value instanceof Buffer)
-    return buffers.length === 0
-      ? this.#options
-      : { ...this.#options, ...Object.fromEntries(buffers) }
+    let options = this.#options
+    for (const key of this.#known) {
+      const value = (this as Record<string, unknown>)[key]
+      if (value instanceof Buffer) options = { ...options, [key]: value }
+    }
+    return options
   }
 
   override extraRepr(): string {

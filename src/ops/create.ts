@@ -4,7 +4,7 @@ import { defaultBackendName } from '../backend/registry.ts'
 import { checkDType, dtypes, type DType, type TypedArray } from '../core/dtype.ts'
 import { layoutOf } from '../core/layout.ts'
 import { checkShape, formatShape, sizeOf, type Shape } from '../core/shape.ts'
-import { encodeElements, isRaw } from '../tensor/elements.ts'
+import { encodeElements, encodeOne, isRaw } from '../tensor/elements.ts'
 import { noteBlock } from '../tensor/scope.ts'
 import { Tensor } from '../tensor/tensor.ts'
 import type { NestedArray } from '../tensor/types.ts'
@@ -116,8 +116,9 @@ export function full(shape: Shape, value: number, options: TensorOptions = {}): 
   checkShape('full', shape)
   checkOptions('full', options, ['dtype', 'device'])
   const { dtype = 'float32', device } = options
-  const one = encodeElements(checkDType('full', dtype), [value])
+  const one = encodeOne(checkDType('full', dtype), value)
   const size = sizeOf(shape)
+  if (size === 1) return fromBytes(one, shape, dtype, device)
   const bytes = new Uint8Array(size * one.length)
   if (value !== 0 || Object.is(value, -0)) {
     const typed = new dtypes[dtype].array(bytes.buffer)

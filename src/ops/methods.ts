@@ -1,5 +1,5 @@
 /** @file Gives every op its method form, and the tensor floor the few ops it needs. */
-import { dtypes } from '../core/dtype.ts'
+import { isFloat } from '../core/dtype.ts'
 import { sameShape } from '../core/shape.ts'
 import { setEngineOps } from '../tensor/engine.ts'
 import { Tensor } from '../tensor/tensor.ts'
@@ -25,14 +25,21 @@ setEngineOps({
   onesLike: (t) => full(t.shape, 1, { dtype: t.dtype, device: t.device }),
   zerosLike: (t) => full(t.shape, 0, { dtype: t.dtype, device: t.device }),
   fit(g, shape, dtype) {
-    if (dtypes[dtype].kind !== 'float') return g
+    if (g.dtype === dtype && sameShape(g.shape, shape)) return g
+    if (!isFloat(dtype)) return g
     const cast = g.dtype === dtype ? g : g.cast(dtype)
     if (sameShape(cast.shape, shape)) return cast
     const added = cast.ndim - shape.length
-    const stretched = cast.shape.flatMap((n, i) =>
-      i < added || (shape[i - added] === 1 && n !== 1) ? [i] : [],
-    )
-    return cast.sum({ axis: stretched, keepDims: true }).reshape(shape)
+    const stretched: number[] = []
+    cast.shape.forEach((n, i) => {
+      if (i < added || (shape[i - added] === 1 && n !== 1)) stretched.push(i)
+    })
+    const areLeading = stretched.length === added
+    const sum = cast.sum({
+      axis: stretched.length === 1 ? stretched[0]! : stretched,
+      keepDims: !areLeading,
+    })
+    return areLeading ? sum : sum.reshape(shape)
   },
   contiguous: (t) => t.contiguous(),
 })

@@ -1,5 +1,5 @@
 /** @file Views: the same elements under another shape. Nothing is copied unless the doc says so. */
-import { layoutOf, reshapeStrides, expandLayout, type Layout } from '../core/layout.ts'
+import { layoutOf, reshapeLayout, expandLayout, type Layout } from '../core/layout.ts'
 import {
   broadcastShapes,
   checkShape,
@@ -51,24 +51,29 @@ export function reshape(x: Tensor, shape: Shape): Tensor {
   checkTensor('reshape', 'x', x)
   const target = inferSize(x, shape)
   if (sameShape(target, x.shape)) return x
-  const strides = reshapeStrides(x.layout, target)
-  if (strides === undefined) return x.contiguous().reshape(target)
-  return dispatchView(reshapeOp, x, layoutOf(target, strides), x.offset, {})
+  const layout = reshapeLayout(x.layout, target)
+  if (layout === undefined) return x.contiguous().reshape(target)
+  return dispatchView(reshapeOp, x, layout, x.offset)
 }
 
 function inferSize(x: Tensor, shape: Shape): Shape {
-  const isList = Array.isArray(shape)
-  checkShape('reshape', isList ? shape.map((n) => (n === -1 ? 1 : n)) : shape)
-  const unknown = shape.indexOf(-1)
-  const fail = (): never => {
-    throw new ShapeError(
-      `reshape: ${formatShape(x.shape)} has ${x.size} elements, which do not fit ${formatShape(shape)}. Expected sizes whose product is ${x.size}; one may be -1`,
-    )
+  let unknown = -1
+  let rest = 1
+  let isRight = Array.isArray(shape)
+  for (let i = 0; isRight && i < shape.length; i++) {
+    const n = shape[i]!
+    if (n !== -1) rest *= n
+    else if (unknown < 0) unknown = i
+    else isRight = false
+    isRight &&= n >= -1 && Number.isSafeInteger(n)
   }
-  if (unknown < 0) return sizeOf(shape) === x.size ? shape : fail()
-  const rest = sizeOf(shape.filter((_, i) => i !== unknown))
-  if (shape.indexOf(-1, unknown + 1) >= 0 || rest === 0 || x.size % rest !== 0) return fail()
-  return shape.map((n) => (n === -1 ? x.size / rest : n))
+  if (isRight && unknown < 0 && rest === x.size) return shape
+  if (isRight && unknown >= 0 && rest !== 0 && x.size % rest === 0)
+    return shape.map((n) => (n === -1 ? x.size / rest : n))
+  checkShape('reshape', Array.isArray(shape) ? shape.map((n) => (n === -1 ? 1 : n)) : shape)
+  throw new ShapeError(
+    `reshape: ${formatShape(x.shape)} has ${x.size} elements, which do not fit ${formatShape(shape)}. Expected sizes whose product is ${x.size}; one may be -1`,
+  )
 }
 
 export interface FlattenOptions {
@@ -116,12 +121,16 @@ export function permute(x: Tensor, axes: readonly number[]): Tensor {
     throw new ShapeError(
       `permute: ${formatShape(axes)} is no order of the ${x.ndim} axes of ${formatShape(x.shape)}. Name each axis once`,
     )
+  return permuted(x, order)
+}
+
+function permuted(x: Tensor, axes: readonly number[]): Tensor {
   const { shape, strides } = x.layout
   const layout = layoutOf(
-    order.map((a) => shape[a]!),
-    order.map((a) => strides[a]!),
+    axes.map((a) => shape[a]!),
+    axes.map((a) => strides[a]!),
   )
-  return dispatchView(permuteOp, x, layout, x.offset, { axes: order })
+  return dispatchView(permuteOp, x, layout, x.offset, { axes })
 }
 
 /**
@@ -141,7 +150,7 @@ export function transpose(x: Tensor, axis0 = -2, axis1 = -1): Tensor {
   const b = normalizeAxis('transpose', axis1, x.ndim)
   order[a] = b
   order[b] = a
-  return x.permute(order)
+  return permuted(x, order)
 }
 
 const expandOp = view('expand', 'Expand', ({ g }) => g)
@@ -163,7 +172,7 @@ export function expand(x: Tensor, shape: Shape): Tensor {
       `expand: ${formatShape(x.shape)} cannot become ${formatShape(shape)}. Only axes of size 1 stretch, and new axes come first`,
     )
   if (sameShape(target, x.shape)) return x
-  return dispatchView(expandOp, x, expandLayout(x.layout, target), x.offset, {})
+  return dispatchView(expandOp, x, expandLayout(x.layout, target), x.offset)
 }
 
 const squeezeOp = view('squeeze', 'Squeeze', ({ g, shapes }) => g.reshape(shapes[0]!))
@@ -194,7 +203,7 @@ export function squeeze(x: Tensor, options: SqueezeOptions = {}): Tensor {
       )
   const kept = <T>(list: readonly T[]) => list.filter((_, i) => !dropped.has(i))
   const layout = layoutOf(kept(x.shape), kept(x.strides))
-  return dispatchView(squeezeOp, x, layout, x.offset, {})
+  return dispatchView(squeezeOp, x, layout, x.offset)
 }
 
 const unsqueezeOp = view('unsqueeze', 'Unsqueeze', ({ g, shapes }) => g.reshape(shapes[0]!))
@@ -214,7 +223,7 @@ export function unsqueeze(x: Tensor, axis: number): Tensor {
     ...list.slice(at),
   ]
   const layout = layoutOf(insert(x.shape, 1), insert(x.strides, 1))
-  return dispatchView(unsqueezeOp, x, layout, x.offset, {})
+  return dispatchView(unsqueezeOp, x, layout, x.offset)
 }
 
 /** One axis of a slice: a position (which drops the axis), [start, end, step], or null for all of it. */

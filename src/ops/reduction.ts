@@ -1,6 +1,6 @@
 /** @file How reductions are defined: one kernel that walks the reduced axes for every element of the result. */
 import { dtypes, isFloat, type DType, type ScalarType } from '../core/dtype.ts'
-import { formatShape, normalizeAxes, sizeOf, type Shape } from '../core/shape.ts'
+import { formatShape, normalizeAxes, normalizeAxis, sizeOf, type Shape } from '../core/shape.ts'
 import type { Combine, Expr, ExprBuilder } from '../ir/expr.ts'
 import { dispatch } from '../tensor/dispatch.ts'
 import type { Op } from '../tensor/op.ts'
@@ -59,14 +59,39 @@ export function dispatchReduction(
   inputs: readonly [Tensor, number?],
   { axis, keepDims = false }: ReduceOptions,
 ): Tensor {
-  const axes = normalizeAxes(op.name, axis, inputs[0].ndim)
-  return dispatch(
-    op,
-    inputs as readonly (Tensor | number)[],
-    { axes, keepDims },
-    `${axes.join()}${keepDims}`,
-  )
+  const call = callOf(op.name, axis, inputs[0].layout.shape.length, keepDims)
+  return dispatch(op, inputs as readonly (Tensor | number)[], call.attributes, call.key)
 }
+
+interface ReductionCall {
+  readonly attributes: ReduceAttributes
+  readonly key: string
+}
+
+// The usual calls, over one axis or all, are made once: by ndim, axis and keepDims.
+const usual: ReductionCall[] = []
+const usualRank = 16
+
+function callOf(
+  where: string,
+  axis: number | readonly number[] | undefined,
+  ndim: number,
+  keepDims: boolean,
+): ReductionCall {
+  if (typeof axis !== 'object' && ndim < usualRank) {
+    const at = axis === undefined ? ndim : normalizeAxis(where, axis, ndim)
+    return (usual[((ndim * usualRank + at) << 1) | (keepDims ? 1 : 0)] ??= makeCall(
+      normalizeAxes(where, axis, ndim),
+      keepDims,
+    ))
+  }
+  return makeCall(normalizeAxes(where, axis, ndim), keepDims)
+}
+
+const makeCall = (axes: readonly number[], keepDims: boolean): ReductionCall => ({
+  attributes: { axes, keepDims },
+  key: `${axes.join()}${keepDims}`,
+})
 
 /** Registers a reduction: one kernel that walks the reduced axes for every element of the result. */
 export function reductionOp(spec: Reduction): Op<ReduceAttributes> {

@@ -77,13 +77,7 @@ export class Adagrad extends Optimizer<AdagradOptions> {
     ))
     const rate = lr / (1 + (state.step - 1) * lrDecay)
     const attributes = { decay: weightDecay !== 0 }
-    const numbers = [rate, eps, weightDecay]
-    updateCells(
-      adagradOp,
-      [parameter, sum],
-      [gradient, ...numbers],
-      attributes,
-      `${attributes.decay}`,
-    )
+    const rest = [gradient, rate, eps, weightDecay]
+    updateCells(adagradOp, [parameter, sum], rest, attributes, `${attributes.decay}`)
   }
 }

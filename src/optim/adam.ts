@@ -122,16 +122,19 @@ function adamStep(
   decoupled: boolean,
 ): void {
   const decay = weightDecay === 0 ? 'none' : decoupled ? 'decoupled' : 'penalty'
-  const cells = [
-    parameter,
-    slotOf(state, 'expAvg', parameter),
-    slotOf(state, 'expAvgSq', parameter),
-    ...(amsgrad ? [slotOf(state, 'maxExpAvgSq', parameter)] : []),
-  ]
+  const mean = slotOf(state, 'expAvg', parameter)
+  const square = slotOf(state, 'expAvgSq', parameter)
+  const cells = amsgrad
+    ? [parameter, mean, square, slotOf(state, 'maxExpAvgSq', parameter)]
+    : [parameter, mean, square]
   const stepSize = lr / (1 - beta1 ** state.step)
   const rootScale = 1 / Math.sqrt(1 - beta2 ** state.step)
   const amount = decoupled ? 1 - lr * weightDecay : weightDecay
-  const numbers = [beta1, 1 - beta1, beta2, 1 - beta2, eps, stepSize, rootScale, amount]
-  const attributes: AdamAttributes = { decay, amsgrad }
-  updateCells(adamOp, cells, [gradient, ...numbers], attributes, `${decay}${amsgrad}`)
+  updateCells(
+    adamOp,
+    cells,
+    [gradient, beta1, 1 - beta1, beta2, 1 - beta2, eps, stepSize, rootScale, amount],
+    { decay, amsgrad },
+    `${decay}${amsgrad}`,
+  )
 }

@@ -95,14 +95,11 @@ export class RMSprop extends Optimizer<RMSpropOptions> {
     state: ParameterState,
   ): void {
     const attributes = { decay: weightDecay !== 0, momentum: momentum !== 0, centered }
-    const cells = [
-      parameter,
-      slotOf(state, 'squareAvg', parameter),
-      ...(centered ? [slotOf(state, 'gradAvg', parameter)] : []),
-      ...(attributes.momentum ? [slotOf(state, 'momentumBuffer', parameter)] : []),
-    ]
-    const numbers = [lr, alpha, 1 - alpha, eps, weightDecay, momentum]
+    const cells = [parameter, slotOf(state, 'squareAvg', parameter)]
+    if (centered) cells.push(slotOf(state, 'gradAvg', parameter))
+    if (attributes.momentum) cells.push(slotOf(state, 'momentumBuffer', parameter))
+    const rest = [gradient, lr, alpha, 1 - alpha, eps, weightDecay, momentum]
     const key = `${attributes.decay}${attributes.momentum}${centered}`
-    updateCells(rmspropOp, cells, [gradient, ...numbers], attributes, key)
+    updateCells(rmspropOp, cells, rest, attributes, key)
   }
 }

@@ -117,15 +117,19 @@ function propagate(
       send(root.node ?? root.leaf ?? root, root.outputIndex, seedFor(root, seeds[i]))
     })
     for (let node = queue.latest(); node !== undefined; node = queue.latest()) {
-      const gs = queue.take(node)
+      const gs = queue.take()
       const mark = scopeMark()
       visit(node, node.watched === undefined ? gs : withHooks(node, gs, createGraph))
       if (!createGraph) sweepSince(mark, keepsBlock)
       for (let i = 0; i < gs.length; i++) if (gs[i] !== undefined) letGo(gs[i]!)
     }
   }
-  if (createGraph) enableGrad(run)
-  else noGrad(() => scoped(run, keepsBlock))
+  try {
+    if (createGraph) enableGrad(run)
+    else noGrad(() => scoped(run, keepsBlock))
+  } finally {
+    queue.clear()
+  }
 }
 
 const isDefined = (x: unknown): boolean => x !== undefined

@@ -87,18 +87,15 @@ export function updateCells<A extends Attributes>(
   attributes?: A,
   key?: string,
 ): void {
-  const inputs: (Tensor | number)[] = []
-  const reuse: (number | undefined)[] = []
+  let inPlace = 0
   for (let i = 0; i < cells.length; i++) {
     const { storage } = cells[i]!
-    inputs.push(cells[i]!)
-    reuse.push(storage.shares === 1 && storage.saves === 0 ? i : undefined)
+    if (storage.shares === 1 && storage.saves === 0) inPlace |= 1 << i
   }
-  for (let i = 0; i < rest.length; i++) inputs.push(rest[i]!)
-  const outputs = dispatchAll(op, inputs, attributes, key, reuse)
+  const outputs = dispatchAll(op, [...cells, ...rest], attributes, key, inPlace)
   for (let i = 0; i < cells.length; i++) {
     // The handle that dispatch made goes: its share is given back, or handed to the cell.
-    if (reuse[i] !== undefined) outputs[i]!.storage.shares--
+    if ((inPlace & (1 << i)) !== 0) outputs[i]!.storage.shares--
     else take(cells[i]!, outputs[i]!)
   }
 }

@@ -25,18 +25,18 @@ export function dispatch<A extends Attributes>(
   attributes: A = none as A,
   key = '',
 ): Tensor {
-  return dispatchOn(backendOf(op, inputs), op, inputs, attributes, key, undefined)[0]!
+  return dispatchOn(backendOf(op, inputs), op, inputs, attributes, key, 0)[0]!
 }
 
-/** As `dispatch`, with all outputs. `reuse[i]` may name an input whose memory output i takes over. */
+/** As `dispatch`, with all outputs. Where bit i of `inPlace` is set, output i takes over the memory of input i. */
 export function dispatchAll<A extends Attributes>(
   op: Op<A>,
   inputs: readonly (Tensor | number)[],
   attributes: A = none as A,
   key = '',
-  reuse?: readonly (number | undefined)[],
+  inPlace = 0,
 ): Tensor[] {
-  return dispatchOn(backendOf(op, inputs), op, inputs, attributes, key, reuse)
+  return dispatchOn(backendOf(op, inputs), op, inputs, attributes, key, inPlace)
 }
 
 /** As `dispatchAll`, on a given backend: for ops that take no tensor, such as random draws. */
@@ -46,7 +46,7 @@ export function dispatchOn<A extends Attributes>(
   inputs: readonly (Tensor | number)[],
   attributes: A,
   key: string,
-  reuse?: readonly (number | undefined)[],
+  inPlace = 0,
 ): Tensor[] {
   let plan = op.plans.find(backend, inputs, key)
   if (plan === undefined) {
@@ -54,7 +54,7 @@ export function dispatchOn<A extends Attributes>(
     checkDevices(op.name, inputs)
     plan = makePlan(op, backend, inputs, attributes, key)
   }
-  const outputs = allocate(plan, inputs, reuse)
+  const outputs = allocate(plan, inputs, inPlace)
   launch(op, plan, inputs, outputs, attributes)
   if (isRecording() && op.vjp !== undefined && needGradient(inputs)) {
     const node = new GradNode(op as unknown as Op, attributes, plan, inputs, outputs)
@@ -108,22 +108,17 @@ function checkDevices(name: string, inputs: readonly (Tensor | number)[]): void 
 
 // -- running
 
-function allocate(
-  plan: Plan,
-  inputs: readonly (Tensor | number)[],
-  reuse: readonly (number | undefined)[] | undefined,
-): Tensor[] {
+function allocate(plan: Plan, inputs: readonly (Tensor | number)[], inPlace: number): Tensor[] {
   const { backend, outputs } = plan
   // The list of one, the usual case, is made where its length is known.
   const made: Tensor[] = outputs.length === 1 ? [undefined!] : new Array(outputs.length)
   for (let i = 0; i < outputs.length; i++) {
     const { layout, dtype, bytes } = outputs[i]!
-    const from = reuse === undefined ? undefined : reuse[i]
     let storage: Block
-    if (from === undefined) {
+    if ((inPlace & (1 << i)) === 0) {
       storage = backend.allocate(bytes)
       noteBlock(backend, storage)
-    } else storage = (inputs[from] as Tensor).storage
+    } else storage = (inputs[i] as Tensor).storage
     made[i] = new Tensor(storage, layout, 0, dtype, backend)
   }
   return made

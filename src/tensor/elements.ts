@@ -24,6 +24,26 @@ export function encodeElements(
   return new Uint8Array(buffer)
 }
 
+/** The bytes of one number; they hold until the next call. */
+export function encodeOne(dtype: DType, value: number): Uint8Array<ArrayBuffer> {
+  const { typed, bytes } = (single[dtype] ??= singleOf(dtype))
+  typed[0] = encoders[dtype](value)
+  return bytes
+}
+
+interface Single {
+  readonly typed: { [i: number]: number | bigint }
+  readonly bytes: Uint8Array<ArrayBuffer>
+}
+
+const single: Partial<Record<DType, Single>> = {}
+
+function singleOf(dtype: DType): Single {
+  const { array, bytes } = dtypes[dtype]
+  const buffer = new ArrayBuffer(bytes)
+  return { typed: new array(buffer), bytes: new Uint8Array(buffer) }
+}
+
 /** Whether a typed array already holds elements of this dtype bit for bit. */
 export function isRaw(dtype: DType, values: ArrayBufferView): boolean {
   return values instanceof dtypes[dtype].array && dtype !== 'bool' && !dtype.endsWith('float16')

@@ -135,9 +135,9 @@ export function hashOf(inputs: readonly (Tensor | number)[], key: string): numbe
   let hash = inputs.length
   for (let i = 0; i < inputs.length; i++) {
     const x = inputs[i]!
-    hash = (Math.imul(hash, 31) + (typeof x === 'number' ? 0 : x.layout.id)) | 0
+    hash = Math.imul(hash ^ (typeof x === 'number' ? 0 : x.layout.id), 16777619)
   }
-  for (let i = 0; i < key.length; i++) hash = (Math.imul(hash, 31) + key.charCodeAt(i)) | 0
+  for (let i = 0; i < key.length; i++) hash = Math.imul(hash ^ key.charCodeAt(i), 16777619)
   return hash ^ (hash >>> 15)
 }
 

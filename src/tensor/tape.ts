@@ -3,6 +3,7 @@ import type { DType } from '../core/dtype.ts'
 import type { Shape } from '../core/shape.ts'
 import { GradError } from '../util/errors.ts'
 import { engine } from './engine.ts'
+import type { Arrivals } from './node-queue.ts'
 import type { Op } from './op.ts'
 import type { Tensor } from './tensor.ts'
 import type { Attributes, GradContext } from './types.ts'
@@ -78,6 +79,8 @@ export class GradNode {
   #released = false
   /** Outputs with hooks; only those are remembered. */
   watched: Map<number, Tensor> | undefined = undefined
+  /** Used by the queue of backward. */
+  arrivals: Arrivals | undefined = undefined
 
   /** May keep the lists of inputs and outputs. */
   constructor(

@@ -54,8 +54,8 @@ export function checkOptions(where: string, options: object | undefined, known: 
     throw new ValueError(
       `${where}: expected an options object with ${known.join(', ')}, received ${String(options)}. Wrap the value: { ${known[0]}: ${String(options)} }`,
     )
-  for (const key of Object.keys(options)) {
-    if (known.includes(key)) continue
+  for (const key in options) {
+    if (known.includes(key) || !Object.hasOwn(options, key)) continue
     const near = known.find((k) => editDistance(k.toLowerCase(), key.toLowerCase()) <= 2)
     const hint = near === undefined ? '' : `; did you mean '${near}'?`
     throw new ValueError(
