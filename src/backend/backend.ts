@@ -76,27 +76,48 @@ export interface Backend {
   numThreads?: number
 }
 
-/** Which backends exist, and how each is made. Filled by the registry line of each backend. */
-const makers = new Map<string, () => Backend>()
-const made = new Map<string, Backend>()
-
-/** Adds a backend under a name; it is made when first asked for. */
-export function registerBackend(name: string, make: () => Backend): void {
-  makers.set(name, make)
+interface Maker {
+  readonly make: () => Backend
+  /** Why the backend cannot run here; undefined where it can. */
+  readonly whyNot: () => string | undefined
 }
 
+/** Which backends exist, and how each is made. Filled by the registry line of each backend. */
+const makers = new Map<string, Maker>()
+const made = new Map<string, Backend>()
+
+/** Adds a backend under a name; it is made when first asked for. `whyNot` says why it cannot run here. */
+export function registerBackend(
+  name: string,
+  make: () => Backend,
+  whyNot: () => string | undefined = () => undefined,
+): void {
+  makers.set(name, { make, whyNot })
+}
+
+/** The names of the backends that can run here. */
 export function backendNames(): string[] {
-  return [...makers.keys()]
+  return [...makers.keys()].filter((name) => whyNoBackend(name) === undefined)
+}
+
+/** Why a backend cannot run here; undefined where it can. */
+export function whyNoBackend(name: string): string | undefined {
+  return makers.get(name)?.whyNot()
 }
 
 /** The backend of this name. Throws a DeviceError when there is none, or when it cannot run here. */
 export function getBackend(name: string): Backend {
   const known = made.get(name)
   if (known !== undefined) return known
-  const make = makers.get(name)
-  if (make === undefined)
+  const maker = makers.get(name)
+  if (maker === undefined)
     throw new DeviceError(`unknown backend '${name}'. Available here: ${backendNames().join(', ')}`)
-  const backend = make()
+  const reason = maker.whyNot()
+  if (reason !== undefined)
+    throw new DeviceError(
+      `the ${name} backend cannot run here: ${reason}. Available here: ${backendNames().join(', ')}`,
+    )
+  const backend = maker.make()
   made.set(name, backend)
   return backend
 }

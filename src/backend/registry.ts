@@ -6,7 +6,7 @@ import { NullBackend } from './null/index.ts'
 import { ReferenceBackend } from './reference/index.ts'
 import { WasmBackend } from './wasm/index.ts'
 
-registerBackend('cpu', openCpu)
+registerBackend('cpu', openCpu, whyNoCpu)
 registerBackend('wasm', () => new WasmBackend())
 registerBackend('reference', () => new ReferenceBackend())
 registerBackend('null', () => new NullBackend())

@@ -22,7 +22,7 @@ const environment: Record<string, string | undefined> =
 export const config: Config = {
   debug: Number(environment['TANDEM_DEBUG'] ?? 0) || 0,
   checkNaN: environment['TANDEM_CHECK_NAN'] === '1',
-  backend: environment['TANDEM_BACKEND'],
+  backend: environment['TANDEM_BACKEND'] || undefined,
   cpu: levelOf(environment['TANDEM_CPU']),
   numThreads: Number(environment['TANDEM_NUM_THREADS'] ?? 0) || undefined,
   guard: environment['TANDEM_GUARD'] === '1',

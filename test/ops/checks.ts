@@ -24,7 +24,7 @@ const eager = modes[0]!
 
 /** Backends whose results can be read at once, and are results. */
 export const readableBackends = backendNames().filter(
-  (name) => name !== 'null' && name !== 'cpu' && getBackend(name).synchronous,
+  (name) => name !== 'null' && getBackend(name).synchronous,
 )
 
 /** Values, shapes and dtypes against the reference, on one backend in one mode. */

@@ -101,11 +101,11 @@ export function whyNoCpu(): string | undefined {
   return typeof opened === 'string' ? opened : undefined
 }
 
-/** The backend, or a DeviceError that says why it cannot run here. */
+/** The one of this isolate. Throws a DeviceError where it cannot run. */
 export function openCpu(): CpuBackend {
   opened ??= open()
   if (typeof opened === 'string')
-    throw new DeviceError(`the cpu backend cannot run here: ${opened}. Use 'wasm'`)
+    throw new DeviceError(`the cpu backend cannot run here: ${opened}`)
   return opened
 }
 
