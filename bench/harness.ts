@@ -1,25 +1,45 @@
 /** @file The measuring core: contenders take turns, batch by batch, and the median of many rounds is reported. */
 
-/** What one side of a comparison does; made by its `Setup` before anything is timed. */
-export interface Contender {
+import { agrees } from './values.ts'
+
+/** Work in this process. */
+export interface LocalWork {
   /** One unit of work; a lazy library has to force the work here. */
   run(): void | Promise<void>
   /** Reads a small result at the end of every batch, inside the timed region, so that the work is really done. */
   finish?(): void | Promise<void>
+}
+
+/** Work in a process of its own, which reads its own clock. */
+export interface RemoteWork {
+  /** Runs `count` units of work, forces the last result, and returns the seconds that took. */
+  batch(count: number): Promise<number>
+}
+
+/** What one side of a comparison does; made by its `Setup` before anything is timed. */
+export type Contender = (LocalWork | RemoteWork) & {
+  /** Some elements of the result of the last run: all contenders that have this must agree. */
+  sample?(): readonly number[] | Promise<readonly number[]>
+  /** Milliseconds until its waiting threads leave the processor alone; they pass between turns, untimed. */
+  readonly settle?: number
   close?(): void
 }
 
 export type Setup = () => Promise<Contender>
 
 /** Seconds in one unit of time, or work in one unit of a rate. */
-const SCALE = { 'GFLOP/s': 1e9, 'steps/s': 1, ns: 1e-9, us: 1e-6, ms: 1e-3 }
+const SCALE = { 'GFLOP/s': 1e9, 'steps/s': 1, 'GB/s': 1e9, ns: 1e-9, us: 1e-6, ms: 1e-3 }
 
 export interface Case {
   name: string
   unit: keyof typeof SCALE
   better: 'higher' | 'lower'
-  /** Work in one run: floating-point operations, steps or operations. */
+  /** Work in one run: floating-point operations, bytes, steps or operations. */
   work: number
+  /** Cases of one group are summed up by the geometric means of their ratios. */
+  group?: string
+  /** What differs from the plan of the command line; `--quick` shortens it further. */
+  plan?: Partial<Plan>
   /** One entry per library; Tandem's own is called `tandem`. */
   contenders: Record<string, Setup>
 }
@@ -32,6 +52,17 @@ export interface Plan {
 
 export const FULL: Plan = { warmUpSeconds: 0.6, batchSeconds: 0.025, rounds: 21 }
 export const QUICK: Plan = { warmUpSeconds: 0.3, batchSeconds: 0.01, rounds: 5 }
+
+/** The plan of a case: its own wishes, or if less is wanted, less. */
+export function planOf(test: Case, isQuick: boolean): Plan {
+  const plan = { ...FULL, ...test.plan }
+  if (!isQuick) return plan
+  return {
+    warmUpSeconds: Math.min(plan.warmUpSeconds, QUICK.warmUpSeconds),
+    batchSeconds: Math.min(plan.batchSeconds, QUICK.batchSeconds),
+    rounds: Math.min(plan.rounds, QUICK.rounds),
+  }
+}
 
 /** Statistics of one contender, in the unit of the case. */
 export interface Stats {
@@ -64,10 +95,16 @@ export async function measureCase(
       const contender = await makeContender(setup, (reason) => skip(name, reason))
       if (contender !== undefined) entrants.push({ name, contender, batch: 1, values: [] })
     }
-    for (const entrant of entrants) entrant.batch = await warmUp(entrant.contender, plan)
+    for (const entrant of entrants) {
+      entrant.batch = await warmUp(entrant.contender, plan)
+      await rest(entrant.contender)
+    }
+    await compareSamples(test, entrants)
     for (let round = 0; round < plan.rounds; round++)
-      for (const { contender, batch, values } of entrants)
+      for (const { contender, batch, values } of entrants) {
         values.push(toUnit(test, (await timeBatch(contender, batch)) / batch))
+        await rest(contender)
+      }
   } finally {
     for (const { contender } of entrants) contender.close?.()
   }
@@ -76,12 +113,20 @@ export async function measureCase(
 
 /** How many times better Tandem is than the best other contender, or `undefined` without one. */
 export function ratioToBestPeer(test: Case, result: CaseResult): number | undefined {
+  const ratios = Object.values(ratiosToPeers(test, result))
+  return ratios.length === 0 ? undefined : Math.min(...ratios)
+}
+
+/** How many times better Tandem is than each other contender. */
+export function ratiosToPeers(test: Case, result: CaseResult): Record<string, number> {
   const { tandem, ...peers } = result
-  const medians = Object.values(peers).map((stats) => stats.median)
-  if (tandem === undefined || medians.length === 0) return undefined
-  return test.better === 'higher'
-    ? tandem.median / Math.max(...medians)
-    : Math.min(...medians) / tandem.median
+  if (tandem === undefined) return {}
+  return Object.fromEntries(
+    Object.entries(peers).map(([name, { median }]) => [
+      name,
+      test.better === 'higher' ? tandem.median / median : median / tandem.median,
+    ]),
+  )
 }
 
 async function makeContender(
@@ -94,6 +139,20 @@ async function makeContender(
     if (!(error instanceof NotInstalled)) throw error
     skip(error.message)
     return undefined
+  }
+}
+
+/** Throws unless everybody has computed the same as the first who can tell. */
+async function compareSamples(test: Case, entrants: readonly Entrant[]): Promise<void> {
+  let first: { name: string; sample: readonly number[] } | undefined
+  for (const { name, contender } of entrants) {
+    const sample = await contender.sample?.()
+    if (sample === undefined) continue
+    first ??= { name, sample }
+    if (!agrees(first.sample, sample))
+      throw new Error(
+        `${test.name}: ${name} computes [${sample.join(', ')}], ${first.name} [${first.sample.join(', ')}]`,
+      )
   }
 }
 
@@ -111,6 +170,7 @@ async function warmUp(contender: Contender, plan: Plan): Promise<number> {
 }
 
 async function timeBatch(contender: Contender, batch: number): Promise<number> {
+  if ('batch' in contender) return contender.batch(batch)
   const start = performance.now()
   for (let i = 0; i < batch; i++) {
     const pending = contender.run()
@@ -118,6 +178,10 @@ async function timeBatch(contender: Contender, batch: number): Promise<number> {
   }
   await contender.finish?.()
   return (performance.now() - start) / 1000
+}
+
+async function rest({ settle = 0 }: Contender): Promise<void> {
+  if (settle > 0) await new Promise((done) => setTimeout(done, settle))
 }
 
 function toUnit({ unit, better, work }: Case, seconds: number): number {

@@ -1,9 +1,12 @@
-/** @file Training steps of a 784-128-10 perceptron: batch 64, cross-entropy, Adam at 1e-3, one thread. */
+/** @file Training steps of a 784-128-10 perceptron: batch 64, cross-entropy, Adam at 1e-3. */
 
 import type { Case, Contender } from './harness.ts'
 import type { JaxArray } from './peer-types.ts'
 import { JAX, loadJax, loadTfjs, TFJS } from './peers.ts'
-import { loadTandem, type Tensor } from './tandem.ts'
+import { threadsText } from './settings.ts'
+import { loadTandem, tandemTraining, tensorOf } from './tandem.ts'
+import { TORCH, torchContender } from './torch.ts'
+import { labels, sizeOf } from './values.ts'
 
 const BATCH = 64
 const SIZES = [784, 128, 10] as const
@@ -11,45 +14,33 @@ const RATE = 1e-3
 /** Training steps in one run; an epoch of tfjs' `fit`. */
 const STEPS = 16
 
-const PEERS = { [TFJS]: tfjsFit, [JAX]: jaxStep }
+const torchStep = torchContender('mlp', { batch: BATCH, sizes: SIZES, rate: RATE, steps: STEPS })
 
 export const cases: Case[] = [
   {
-    name: `784-128-10, batch ${BATCH}, Adam, eager`,
+    name: `784-128-10, batch ${BATCH}, Adam, eager, ${threadsText()}`,
     unit: 'steps/s',
     better: 'higher',
     work: STEPS,
-    contenders: { tandem: tandemStep, ...PEERS },
+    contenders: { tandem: tandemStep, [TORCH]: torchStep, [TFJS]: tfjsFit, [JAX]: jaxStep },
   },
 ]
 
 async function tandemStep(): Promise<Contender> {
-  const { tensor, randn, nn, optim } = await loadTandem()
+  const tandem = await loadTandem()
+  const { nn, optim } = tandem
   const model = new nn.Sequential(
     new nn.Linear(SIZES[0], SIZES[1]),
     new nn.ReLU(),
     new nn.Linear(SIZES[1], SIZES[2]),
   )
-  const optimizer = new optim.Adam(model.parameters(), { lr: RATE })
-  const lossOf = new nn.CrossEntropyLoss()
-  const x = randn([BATCH, SIZES[0]])
-  const y = tensor([...labels(BATCH)], { dtype: 'int32' })
-  const step = () => {
-    optimizer.zeroGrad()
-    const loss = lossOf.forward(model.forward(x), y)
-    loss.backward()
-    optimizer.step()
-    return loss
-  }
-  let loss: Tensor
-  return {
-    run() {
-      for (let i = 0; i < STEPS; i++) loss = step()
-    },
-    async finish() {
-      await loss.item()
-    },
-  }
+  return tandemTraining({
+    model,
+    optimizer: new optim.Adam(model.parameters(), { lr: RATE }),
+    x: tensorOf(tandem, [BATCH, SIZES[0]], 1),
+    y: tandem.tensor(labels(BATCH, SIZES[2])),
+    steps: STEPS,
+  })
 }
 
 async function tfjsFit(): Promise<Contender> {
@@ -60,7 +51,7 @@ async function tfjsFit(): Promise<Contender> {
   model.compile({ optimizer: tf.train.adam(RATE), loss: 'sparseCategoricalCrossentropy' })
   const samples = BATCH * STEPS
   const x = tf.tensor(randomValues(samples * SIZES[0], 1), [samples, SIZES[0]])
-  const y = tf.tensor(Float32Array.from(labels(samples)), [samples, 1])
+  const y = tf.tensor(Float32Array.from(labels(samples, SIZES[2])), [samples, 1])
   const options = { epochs: 1, batchSize: BATCH, shuffle: false, verbose: 0, yieldEvery: 'never' }
   return {
     async run() {
@@ -100,7 +91,7 @@ async function jaxStep(): Promise<Contender> {
     np.array(randomValues(sizeOf(shape), shape.length > 1 ? 0.05 : 0)).reshape(shape)
   const zeros = () => shapes.map((shape) => np.zeros(shape))
   const x = np.array(randomValues(BATCH * SIZES[0], 1)).reshape([BATCH, SIZES[0]])
-  const y = np.array(oneHot(labels(BATCH))).reshape([BATCH, SIZES[2]])
+  const y = np.array(oneHot(labels(BATCH, SIZES[2]))).reshape([BATCH, SIZES[2]])
   let state: JaxState = { params: shapes.map(weights), m: zeros(), v: zeros() }
   let t = 0
   return {
@@ -125,14 +116,6 @@ interface JaxState {
   params: JaxArray[]
   m: JaxArray[]
   v: JaxArray[]
-}
-
-function sizeOf(shape: readonly number[]): number {
-  return shape.reduce((product, size) => product * size, 1)
-}
-
-function labels(count: number): Int32Array {
-  return Int32Array.from({ length: count }, (_, i) => (i * 7) % SIZES[2])
 }
 
 function oneHot(classes: Int32Array): Float32Array {

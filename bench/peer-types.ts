@@ -1,6 +1,7 @@
 /** @file The few calls of the peers that the benchmarks make; the peers are not installed when this compiles. */
 
 export interface TfTensor {
+  readonly shape: number[]
   dispose(): void
   dataSync(): Float32Array
   slice(begin: number[], size: number[]): TfTensor
@@ -20,7 +21,22 @@ export interface TfModule {
   env(): { getAsync(flag: string): Promise<unknown> }
   tensor(values: Float32Array, shape: number[]): TfTensor
   add(a: TfTensor, b: TfTensor): TfTensor
+  mul(a: TfTensor, b: TfTensor): TfTensor
+  exp(x: TfTensor): TfTensor
+  tanh(x: TfTensor): TfTensor
+  sigmoid(x: TfTensor): TfTensor
+  softmax(x: TfTensor): TfTensor
+  transpose(x: TfTensor, order: number[]): TfTensor
   matMul(a: TfTensor, b: TfTensor): TfTensor
+  conv2d(
+    x: TfTensor,
+    filter: TfTensor,
+    strides: number,
+    padding: number,
+    dataFormat: 'NHWC',
+    dilations: number,
+    dimRoundingMode: 'floor',
+  ): TfTensor
   sequential(): TfModel
   layers: { dense(options: Record<string, unknown>): unknown }
   train: { adam(rate: number): unknown }
@@ -45,6 +61,7 @@ export interface JaxArray {
   mean(): JaxArray
   neg(): JaxArray
   reshape(shape: number[]): JaxArray
+  transpose(order?: number[]): JaxArray
 }
 
 export interface JaxModule {

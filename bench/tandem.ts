@@ -1,49 +1,80 @@
 /** @file Loads Tandem the way a user does, through its public entry points. */
 
-import { NotInstalled } from './harness.ts'
+// By path, as this folder's own package.json hides the library's name from the compiler.
+import type * as root from '../src/index.ts'
+import type * as nn from '../src/nn/index.ts'
+import type * as optim from '../src/optim/index.ts'
+import { NotInstalled, type Contender } from './harness.ts'
+import { sampleOf, sizeOf, values } from './values.ts'
 
-export interface Tensor {
-  add(other: Tensor): Tensor
-  matmul(other: Tensor): Tensor
-  sum(): Tensor
-  slice(...ranges: number[]): Tensor
-  item(): number | Promise<number>
-  backward(): void
-}
+export type Tensor = root.Tensor
 
-interface Module {
-  forward(...inputs: Tensor[]): Tensor
-  parameters(): unknown
-}
+export type Tandem = typeof root & { nn: typeof nn; optim: typeof optim }
 
-/** The part of the public API that the benchmarks use. */
-export interface Tandem {
-  tensor: (values: unknown, options?: { dtype?: string }) => Tensor
-  randn: (shape: number[]) => Tensor
-  manualSeed: (seed: number) => void
-  nn: {
-    Linear: new (inFeatures: number, outFeatures: number) => Module
-    ReLU: new () => Module
-    Sequential: new (...layers: Module[]) => Module
-    CrossEntropyLoss: new () => Module
-  }
-  optim: {
-    Adam: new (
-      parameters: unknown,
-      options: { lr: number },
-    ) => {
-      zeroGrad(): void
-      step(): void
-    }
-  }
-}
-
-/** The library on its default backend, with reproducible random numbers. */
+/** The library on the chosen backend, with reproducible random numbers. */
 export async function loadTandem(): Promise<Tandem> {
   const [root, nn, optim] = await Promise.all(['tandem', 'tandem/nn', 'tandem/optim'].map(load))
-  const tandem = { ...root, nn, optim } as unknown as Tandem
+  const tandem = { ...root, nn, optim } as Tandem
   tandem.manualSeed(1)
   return tandem
+}
+
+/** A tensor of the numbers that all contenders get. */
+export function tensorOf(tandem: Tandem, shape: readonly number[], seed: number): Tensor {
+  return tandem.fromTypedArray(values(sizeOf(shape), seed), shape)
+}
+
+/**
+ * A contender that computes one tensor again and again, as eager programs do: results are forgotten,
+ * not disposed of by hand. Each batch ends by reading one element.
+ */
+export function tandemContender(compute: () => Tensor): Contender {
+  let result: Tensor
+  return {
+    run() {
+      result = compute()
+    },
+    async finish() {
+      await firstElement(result).item()
+    },
+    async sample() {
+      return sampleOf((await result.data()) as Float32Array)
+    },
+  }
+}
+
+export interface Training {
+  readonly model: { forward(x: Tensor): Tensor }
+  readonly optimizer: optim.Optimizer
+  readonly x: Tensor
+  readonly y: Tensor
+  /** Steps in one run. */
+  readonly steps: number
+}
+
+/** A contender that trains on one batch again and again, as everybody writes it. */
+export function tandemTraining({ model, optimizer, x, y, steps }: Training): Contender {
+  const step = () => {
+    optimizer.zeroGrad()
+    const loss = model.forward(x).crossEntropy(y)
+    loss.backward()
+    optimizer.step()
+    return loss
+  }
+  let loss: Tensor
+  return {
+    run() {
+      for (let i = 0; i < steps; i++) loss = step()
+    },
+    async finish() {
+      const value = await loss.item()
+      if (!Number.isFinite(value)) throw new Error(`tandem: the loss is ${value}`)
+    },
+  }
+}
+
+function firstElement(x: Tensor): Tensor {
+  return x.slice(...x.shape.map(() => 0))
 }
 
 async function load(name: string): Promise<object> {

@@ -1,0 +1,109 @@
+/** @file PyTorch as a contender: a process of its own that takes its turns like everybody else. */
+
+import { spawn, type ChildProcessWithoutNullStreams } from 'node:child_process'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { createInterface, type Interface } from 'node:readline'
+import { NotInstalled, type Contender, type Setup } from './harness.ts'
+import { settings } from './settings.ts'
+
+const folder = join(process.cwd(), 'bench', 'peers')
+const python = join(folder, '.venv', 'bin', 'python')
+
+/** PyTorch's name in results, with the version that is installed. */
+export const TORCH = `torch ${installedVersion()}`
+
+/**
+ * Blocks of the sizes that occur here are kept by malloc rather than given back and faulted in again,
+ * as PyTorch's tuning guide advises; without this, large elementwise operations take twice as long.
+ */
+const ENVIRONMENT = {
+  MALLOC_MMAP_THRESHOLD_: String(32 * 2 ** 20),
+  MALLOC_TRIM_THRESHOLD_: String(4 * 2 ** 30),
+  MALLOC_TOP_PAD_: String(256 * 2 ** 20),
+}
+
+/** Longer than waiting OpenMP threads spin before they sleep. */
+const SPIN_MILLISECONDS = 20
+
+/** A contender for one case of `bench/peers/torch_cases.py`, by the bench's name and its arguments. */
+export function torchContender(bench: string, options: Record<string, unknown>): Setup {
+  return async (): Promise<Contender> => {
+    const peer = (running ??= startPeer())
+    const { threads } = settings
+    await peer.ask(`setup ${JSON.stringify({ bench, threads, ...options })}`)
+    return {
+      batch: async (count) => Number(await peer.ask(`batch ${count}`)),
+      ...(threads > 1 && { settle: SPIN_MILLISECONDS }),
+      ...(!isTraining(bench) && {
+        sample: async () => JSON.parse(await peer.ask('sample')) as number[],
+      }),
+    }
+  }
+}
+
+/** Ends the process, if one was started. */
+export function closeTorch(): void {
+  running?.close()
+  running = undefined
+}
+
+let running: Peer | undefined
+
+/** Losses of training runs start from other random numbers in every library. */
+const isTraining = (bench: string): boolean => ['mlp', 'cnn', 'attention'].includes(bench)
+
+function startPeer(): Peer {
+  if (!existsSync(python)) throw new NotInstalled('not installed; run bench/peers/setup')
+  return new Peer()
+}
+
+/** The process: one question at a time, one line of answer to each. */
+class Peer {
+  readonly #child: ChildProcessWithoutNullStreams
+  readonly #lines: Interface
+  #answered: ((line: string) => void) | undefined
+  #failed: ((error: Error) => void) | undefined
+  #complaints = ''
+
+  constructor() {
+    this.#child = spawn(python, [join(folder, 'torch_peer.py')], {
+      env: { ...process.env, ...ENVIRONMENT },
+    })
+    this.#lines = createInterface(this.#child.stdout)
+    this.#lines.on('line', (line) => this.#answered?.(line))
+    this.#child.stderr.on('data', (text) => (this.#complaints += String(text)))
+    this.#child.on('close', () =>
+      this.#failed?.(new Error(`torch peer ended:\n${this.#complaints}`)),
+    )
+    this.#child.on('error', (error) => this.#failed?.(error))
+  }
+
+  async ask(line: string): Promise<string> {
+    const answer = await new Promise<string>((resolve, reject) => {
+      this.#answered = resolve
+      this.#failed = reject
+      this.#child.stdin.write(`${line}\n`)
+    })
+    if (answer.startsWith('error ')) throw new Error(`torch peer: ${answer} (asked: ${line})`)
+    return answer
+  }
+
+  close(): void {
+    this.#failed = undefined
+    this.#child.stdin.end()
+    this.#lines.close()
+  }
+}
+
+/** Read from the files, as starting Python only to ask would take seconds. */
+function installedVersion(): string {
+  const lib = join(folder, '.venv', 'lib')
+  if (!existsSync(lib)) return '(absent)'
+  for (const name of readdirSync(lib)) {
+    const file = join(lib, name, 'site-packages', 'torch', 'version.py')
+    const found = existsSync(file) && /__version__ = '(\d+\.\d+)/.exec(readFileSync(file, 'utf8'))
+    if (found) return found[1]!
+  }
+  return '(absent)'
+}
