@@ -98,7 +98,7 @@ const creation: Case[] = [
   [
     'unknown device',
     DeviceError,
-    /unknown backend 'gpu'. Available here: wasm/,
+    /unknown backend 'gpu'. Available here: (cpu, )?wasm/,
     () => ones([1], { device: 'gpu' }),
   ],
 ]
@@ -210,7 +210,7 @@ const dtypesAndDevices: Case[] = [
   [
     'mixed devices',
     DeviceError,
-    /on different devices: wasm and reference. Move one of them: t.to\('wasm'\)/,
+    /on different devices: (cpu|wasm) and reference. Move one of them: t.to\('(cpu|wasm)'\)/,
     () => ones([1]).add(ones([1], { device: 'reference' })),
   ],
   [

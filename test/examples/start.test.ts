@@ -59,7 +59,7 @@ describe('what makes no sense is refused at once, with status 2', () => {
     [['--lr=-1'], /--lr is '-1'\. Expected a number above 0/],
     [['--model', 'rnn'], /--model is 'rnn'\. Expected mlp or cnn/],
     [['--style', 'jax'], /--style is 'jax'\. Expected pytorch or keras/],
-    [['--backend', 'tpu'], /unknown backend 'tpu'\. Available here: wasm/],
+    [['--backend', 'tpu'], /unknown backend 'tpu'\. Available here: (cpu, )?wasm/],
     [['--data', 'nowhere'], /the folder nowhere has no train-images file/],
     [['digits'], /digits/],
   ])('%j', async (args, message) => {
