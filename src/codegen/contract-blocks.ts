@@ -17,6 +17,9 @@ export interface Blocks {
   readonly taskRows: number
 }
 
+/** Shallower blocks would pass partial sums on too often, though a panel of B then outgrows the first cache. */
+const leastDepth = 384
+
 /** Depths are cut at multiples of this: the unrolling of the tile and the blocks of transposed packing. */
 export const depthUnit = 16
 
@@ -38,8 +41,8 @@ export function chooseBlocks(c: Contraction, traits: TargetTraits, layout: Layou
   const fit = (wanted: number, unit: number, axes: readonly Axis[]) =>
     Math.max(unit, Math.min(down(wanted, unit), up(extentOf(axes), unit)))
   const underTile = layout.isSheet ? Math.max(64, tileColumns * bytes) : tileColumns * bytes
-  const depth = fit(l1Bytes / 2 / underTile, depthUnit, c.depth)
-  const rows = fit(l2Bytes / 2 / (depth * bytes), tileRows, c.rows)
+  const depth = fit(Math.max(leastDepth, l1Bytes / 2 / underTile), depthUnit, c.depth)
+  const rows = fit(l2Bytes / 4 / (depth * bytes), tileRows, c.rows)
   const wide = layout.isSheet ? l2Bytes / 2 : 2 * l2Bytes
   const columns = fit(layout.keepsPartials ? 256 : wide / (depth * bytes), tileColumns, c.columns)
   const taskRows = layout.keepsPartials ? rows : down(1024, tileRows)
