@@ -10,6 +10,9 @@ import { chooseLanes, contiguousAlong, decompose } from './vectorize.ts'
 /** Reductions longer than this are summed in blocks, so that rounding errors grow with the block count only. */
 const sumBlock = 8192
 
+/** Threads take a loop along lanes in runs of this many points, or several times as many. */
+const runUnit = 4096
+
 /** Reductions over fewer points than this, a pooling window say, are too short for loops and for lanes. */
 const shortReduction = 10
 
@@ -133,10 +136,18 @@ class NestLowering {
         },
         b.depth === 0 && this.#isParallel(axis),
       )
-    this.#vectorLoop(axis.extent, vector.lanes, (i, lanes) => {
+    const body = (i: Value, lanes: number) => {
       b.bind(axis, i, lanes)
       this.#loops(rest, vector)
-    })
+    }
+    const isShort = typeof axis.extent === 'number' && axis.extent < 2 * runUnit
+    if (b.depth > 0 || isShort || !this.#isParallel(axis))
+      return this.#vectorLoop(b.int(0), extent, vector.lanes, body)
+    // The only loop: threads share it in runs of whole vectors.
+    const count = b.op('div', [b.add(extent, runUnit - 1), b.int(runUnit)])
+    b.runs(count, (from, to) =>
+      this.#vectorLoop(b.mul(from, runUnit), b.min(b.mul(to, runUnit), extent), vector.lanes, body),
+    )
   }
 
   // Checks share one outcome, and points that add to one position must not do so at once.
@@ -149,25 +160,21 @@ class NestLowering {
 
   // Whole vectors first, then narrower ones, then single lanes or one masked vector.
   #vectorLoop(
-    extent: Axis['extent'],
+    begin: Value,
+    end: Value,
     lanes: number,
     body: (i: Value, lanes: number) => void,
-    begin = this.#b.int(0),
   ): void {
     const b = this.#b
-    const end = b.size(extent)
+    const isEmpty = (from: Value, to: Value) =>
+      from.def.kind === 'const' && to.def.kind === 'const' && from.def.value === to.def.value
     let at = begin
     for (const width of this.#widths(lanes)) {
       const stop = width === 1 ? end : b.roundDown(end, width)
-      const skip =
-        typeof extent === 'number' &&
-        at.def.kind === 'const' &&
-        stop.def.kind === 'const' &&
-        at.def.value === stop.def.value
-      if (!skip) b.loop(at, stop, width, (i) => body(i, width))
+      if (!isEmpty(at, stop)) b.loop(at, stop, width, (i) => body(i, width))
       at = stop
     }
-    if (this.#traits.tail === 'scalar') return
+    if (this.#traits.tail === 'scalar' || isEmpty(at, end)) return
     const width = this.#widths(lanes).at(-1)!
     b.loop(at, end, width, (i) => {
       b.tailMask = b.lanesBelow(b.sub(end, i), width)
@@ -263,15 +270,15 @@ class NestLowering {
       }
     const short = typeof axis.extent === 'number' && axis.extent <= sumBlock
     const isFloatSum = e.combine === 'add' && (e.type === 'f32' || e.type === 'f64')
-    if (short || !isFloatSum) return this.#vectorLoop(axis.extent, lanes, step(totalOf))
     const end = b.size(axis.extent)
+    if (short || !isFloatSum) return this.#vectorLoop(b.int(0), end, lanes, step(totalOf))
     const whole = b.roundDown(end, sumBlock)
     b.loop(b.int(0), whole, sumBlock, (block) => {
       const part = accumulator(b, e.combine, e.type, lanes)
       b.loop(block, b.add(block, sumBlock), lanes, (i) => step(() => part)(i, lanes))
       b.set(totalOf(lanes), combineValues(b, e.combine, b.read(totalOf(lanes)), b.read(part)))
     })
-    this.#vectorLoop(axis.extent, lanes, step(totalOf), whole)
+    this.#vectorLoop(whole, end, lanes, step(totalOf))
   }
 
   #nest(axes: readonly Axis[], body: () => void): void {
