@@ -85,9 +85,9 @@ describe.skipIf(whyNoCpu() !== undefined)('where it runs', () => {
       import { getNumThreads, setNumThreads, arange } from './library.mjs'
       import { readdirSync } from 'node:fs'
       const threads = () => readdirSync('/proc/self/task').length
+      const before = threads()
       const x = arange(65536).sin().reshape([256, 256])
       const f = () => x.matmul(x).sum().itemSync()
-      const before = threads()
       const results = [getNumThreads(), f(), threads() - before]
       setNumThreads(2)
       console.log(...results, getNumThreads(), threads() - before, f())`

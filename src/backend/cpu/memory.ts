@@ -173,7 +173,7 @@ function newBuffer(bytes: number): ArrayBuffer {
 
 /** A quarter of the memory this process may use. */
 function largestPool(): number {
-  const total = builtinModule<{ totalmem(): number }>('node:os')?.totalmem() ?? 4 * 2 ** 30
+  const total = builtinModule<{ totalmem(): number }>('os')?.totalmem() ?? 4 * 2 ** 30
   const allowed = host?.constrainedMemory?.() ?? 0
   return (allowed > 0 ? Math.min(total, allowed) : total) / 4
 }

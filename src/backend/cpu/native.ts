@@ -60,7 +60,7 @@ export function loadNative(): Native | string {
   return (known ??= findNative())
 }
 
-/** A module of Node, Bun or Deno; undefined in browsers. Nothing is imported, so bundlers see nothing. */
+/** A module of Node, Bun or Deno, by its bare name; undefined in browsers. Nothing is imported, so bundlers see nothing. */
 export function builtinModule<T>(name: string): T | undefined {
   const { process } = globalThis as { process?: Host }
   return process?.getBuiltinModule?.(name) as T | undefined
@@ -70,9 +70,7 @@ function findNative(): Native | string {
   const { process } = globalThis as { process?: Host }
   if (process?.platform !== 'linux' || process.arch !== 'x64')
     return `it needs Linux on x86-64, and this is ${process?.platform ?? 'a browser'} on ${process?.arch ?? 'an unknown processor'}`
-  const modules = builtinModule<{ createRequire(from: string): (id: string) => unknown }>(
-    'node:module',
-  )
+  const modules = builtinModule<{ createRequire(from: string): (id: string) => unknown }>('module')
   if (modules === undefined) return 'it needs process.getBuiltinModule (Node 20.16 or later)'
   let koffi: Koffi
   try {

@@ -107,9 +107,7 @@ export class ThreadPool {
 
 /** One thread per core that this process may use, at most 16. */
 export function defaultThreads(threadsPerCore: number): number {
-  const processors = builtinModule<{ availableParallelism(): number }>(
-    'node:os',
-  )?.availableParallelism()
+  const processors = builtinModule<{ availableParallelism(): number }>('os')?.availableParallelism()
   const cores = Math.max(1, Math.round((processors ?? 1) / threadsPerCore))
   return Math.max(1, Math.min(cores, Math.ceil(quota()), 16))
 }
@@ -119,7 +117,7 @@ export const threadLimit = mostThreads
 
 // A container may be granted less time than there are processors: spinning threads would use it up.
 function quota(): number {
-  const files = builtinModule<{ readFileSync(path: string, encoding: 'utf8'): string }>('node:fs')
+  const files = builtinModule<{ readFileSync(path: string, encoding: 'utf8'): string }>('fs')
   try {
     const [time, period] = files!.readFileSync('/sys/fs/cgroup/cpu.max', 'utf8').split(' ')
     return Number(time) / Number(period) || Infinity
