@@ -1,7 +1,7 @@
 /** @file Scalar expressions over an iteration space: the mathematics inside a kernel, as a shared DAG. */
 import { dtypes, type DType, type ScalarType } from '../core/dtype.ts'
 import { assert } from '../util/errors.ts'
-import { scalarOp, type ScalarOp, type ScalarValue } from './scalar-op.ts'
+import { scalarOp, scalarOps, type ScalarOp, type ScalarValue } from './scalar-op.ts'
 
 /** A size known when the kernel is built, or slot k of the sizes in the argument block. */
 export type Size = number | { readonly slot: number }
@@ -77,8 +77,6 @@ export type Expr =
 
 let nextId = 0
 
-type WithoutId<T> = T extends Expr ? Omit<T, 'id'> : never
-
 /** An operand of a builder call: a number takes the type of the operands beside it. */
 export type Operand = Expr | number
 
@@ -91,9 +89,11 @@ export function identityOf(combine: Combine, type: ScalarType): ScalarValue {
   return type === 'i64' ? BigInt(value) : Number(value)
 }
 
+type Row = (...operands: Operand[]) => Expr
+
 /**
  * Builds expressions. Equal expressions become the same node, so sharing is common-subexpression
- * elimination for free. Method per row of the scalar-op table, plus leaves and reductions.
+ * elimination for free. A method per row of the scalar-op table, plus leaves and reductions.
  */
 export class ExprBuilder {
   readonly #nodes = new Map<string, Expr>()
@@ -104,16 +104,20 @@ export class ExprBuilder {
   const(type: ScalarType, value: ScalarValue | boolean): ConstExpr {
     const v =
       type === 'i64' ? BigInt(value) : type === 'f32' ? Math.fround(Number(value)) : Number(value)
-    return this.#intern(`c${type}${Object.is(v, -0) ? '-0' : v}`, { kind: 'const', type, value: v })
+    const key = `c${type}${Object.is(v, -0) ? '-0' : v}`
+    return this.#known(key) ?? this.#keep(key, { id: nextId++, kind: 'const', type, value: v })
   }
   param(type: ScalarType, slot: number): ParamExpr {
-    return this.#intern(`p${type}${slot}`, { kind: 'param', type, slot })
+    const key = `p${type}${slot}`
+    return this.#known(key) ?? this.#keep(key, { id: nextId++, kind: 'param', type, slot })
   }
-  size(size: Size): Expr {
-    return this.#intern(`s${sizeKey(size)}`, { kind: 'size', type: 'i32', size })
+  size(size: Size): SizeExpr {
+    const key = `s${sizeKey(size)}`
+    return this.#known(key) ?? this.#keep(key, { id: nextId++, kind: 'size', type: 'i32', size })
   }
   at(axis: Axis): AxisExpr {
-    return this.#intern(`a${axis.id}`, { kind: 'axis', type: 'i32', axis })
+    const key = `a${axis.id}`
+    return this.#known(key) ?? this.#keep(key, { id: nextId++, kind: 'axis', type: 'i32', axis })
   }
   load(
     buffer: number,
@@ -125,15 +129,27 @@ export class ExprBuilder {
     const type = dtypes[dtype].compute
     if (type === 'i64') otherwise = BigInt(otherwise)
     const key = `l${buffer}${dtype}[${indexKey(index)}]${guard ? `?${guard.id}:${otherwise}` : ''}`
-    return this.#intern(key, { kind: 'load', type, buffer, dtype, index, guard, otherwise })
+    return (
+      this.#known(key) ??
+      this.#keep(key, { id: nextId++, kind: 'load', type, buffer, dtype, index, guard, otherwise })
+    )
   }
-  reduce(combine: Combine, axes: readonly Axis[], value: Expr): Expr {
-    const key = `r${combine}${axes.map((a) => a.id)}(${value.id})`
-    return this.#intern(key, { kind: 'reduce', type: value.type, combine, axes, value })
+  reduce(combine: Combine, axes: readonly Axis[], value: Expr): ReduceExpr {
+    let key = `r${combine}(${value.id})`
+    for (let i = 0; i < axes.length; i++) key += `,${axes[i]!.id}`
+    const { type } = value
+    return (
+      this.#known(key) ??
+      this.#keep(key, { id: nextId++, kind: 'reduce', type, combine, axes, value })
+    )
   }
   scan(combine: Combine, axis: Axis, value: Expr): ScanExpr {
     const key = `n${combine}${axis.id}(${value.id})`
-    return this.#intern(key, { kind: 'scan', type: value.type, combine, axis, value })
+    const { type } = value
+    return (
+      this.#known(key) ??
+      this.#keep(key, { id: nextId++, kind: 'scan', type, combine, axis, value })
+    )
   }
 
   /** A constant of the same type as `x`. */
@@ -147,51 +163,56 @@ export class ExprBuilder {
     return this.#op('bitcast', type, [x])
   }
 
-  add = this.#row('add')
-  sub = this.#row('sub')
-  mul = this.#row('mul')
-  div = this.#row('div')
-  rem = this.#row('rem')
-  min = this.#row('min')
-  max = this.#row('max')
-  neg = this.#row('neg')
-  abs = this.#row('abs')
-  sqrt = this.#row('sqrt')
-  floor = this.#row('floor')
-  ceil = this.#row('ceil')
-  trunc = this.#row('trunc')
-  round = this.#row('round')
-  eq = this.#row('eq')
-  ne = this.#row('ne')
-  lt = this.#row('lt')
-  le = this.#row('le')
-  select = this.#row('select')
-  and = this.#row('and')
-  or = this.#row('or')
-  xor = this.#row('xor')
-  not = this.#row('not')
-  shl = this.#row('shl')
-  shr = this.#row('shr')
-  ushr = this.#row('ushr')
-  fma = this.#row('fma')
-  exp = this.#row('exp')
-  expm1 = this.#row('expm1')
-  log = this.#row('log')
-  log1p = this.#row('log1p')
-  log2 = this.#row('log2')
-  sin = this.#row('sin')
-  cos = this.#row('cos')
-  tan = this.#row('tan')
-  asin = this.#row('asin')
-  acos = this.#row('acos')
-  atan = this.#row('atan')
-  sinh = this.#row('sinh')
-  cosh = this.#row('cosh')
-  tanh = this.#row('tanh')
-  erf = this.#row('erf')
-  pow = this.#row('pow')
-  gt = (a: Operand, b: Operand): Expr => this.lt(b, a)
-  ge = (a: Operand, b: Operand): Expr => this.le(b, a)
+  // The rows; their methods are installed below.
+  declare readonly add: Row
+  declare readonly sub: Row
+  declare readonly mul: Row
+  declare readonly div: Row
+  declare readonly rem: Row
+  declare readonly min: Row
+  declare readonly max: Row
+  declare readonly neg: Row
+  declare readonly abs: Row
+  declare readonly sqrt: Row
+  declare readonly floor: Row
+  declare readonly ceil: Row
+  declare readonly trunc: Row
+  declare readonly round: Row
+  declare readonly eq: Row
+  declare readonly ne: Row
+  declare readonly lt: Row
+  declare readonly le: Row
+  declare readonly select: Row
+  declare readonly and: Row
+  declare readonly or: Row
+  declare readonly xor: Row
+  declare readonly not: Row
+  declare readonly shl: Row
+  declare readonly shr: Row
+  declare readonly ushr: Row
+  declare readonly fma: Row
+  declare readonly exp: Row
+  declare readonly expm1: Row
+  declare readonly log: Row
+  declare readonly log1p: Row
+  declare readonly log2: Row
+  declare readonly sin: Row
+  declare readonly cos: Row
+  declare readonly tan: Row
+  declare readonly asin: Row
+  declare readonly acos: Row
+  declare readonly atan: Row
+  declare readonly sinh: Row
+  declare readonly cosh: Row
+  declare readonly tanh: Row
+  declare readonly erf: Row
+  declare readonly pow: Row
+  gt(a: Operand, b: Operand): Expr {
+    return this.lt(b, a)
+  }
+  ge(a: Operand, b: Operand): Expr {
+    return this.le(b, a)
+  }
 
   /** Any row by name, with arguments that already are expressions. */
   apply(op: ScalarOp, args: readonly Expr[], stated?: ScalarType): Expr {
@@ -200,34 +221,49 @@ export class ExprBuilder {
     return this.#op(op, type, args)
   }
 
-  #row(op: ScalarOp) {
-    return (...operands: Operand[]): Expr => {
-      const typed = operands.findLast((x) => typeof x === 'object')
-      assert(typed !== undefined, `${op}: at least one operand must be an expression`)
-      return this.apply(
-        op,
-        operands.map((x) => (typeof x === 'object' ? x : this.const(typed.type, x))),
-      )
-    }
+  /** A row by name; numbers take the type of the last operand that is an expression. */
+  row(op: ScalarOp, operands: readonly Operand[]): Expr {
+    const typed = operands.findLast((x) => typeof x === 'object')
+    assert(typed !== undefined, `${op}: at least one operand must be an expression`)
+    return this.apply(
+      op,
+      operands.map((x) => (typeof x === 'object' ? x : this.const(typed.type, x))),
+    )
   }
 
-  #op(op: ScalarOp, type: ScalarType, args: readonly Expr[]): Expr {
-    const key = `${op}:${type}(${args.map((a) => a.id)})`
-    return this.#intern(key, { kind: 'op', op, type, args })
+  #op(op: ScalarOp, type: ScalarType, args: readonly Expr[]): OpExpr {
+    let key = `${op}:${type}`
+    for (let i = 0; i < args.length; i++) key += `,${args[i]!.id}`
+    return this.#known(key) ?? this.#keep(key, { id: nextId++, kind: 'op', type, op, args })
   }
 
-  #intern<T extends Expr = Expr>(key: string, node: WithoutId<T>): T {
-    const known = this.#nodes.get(key)
-    if (known !== undefined) return known as T
-    const made = { id: nextId++, ...node } as unknown as T
+  #known<T extends Expr>(key: string): T | undefined {
+    return this.#nodes.get(key) as T | undefined
+  }
+
+  #keep<T extends Expr>(key: string, made: T): T {
     this.#nodes.set(key, made)
     return made
   }
 }
 
+for (const op of Object.keys(scalarOps) as ScalarOp[])
+  // Those whose type is stated have methods of their own.
+  if (scalarOp(op).result !== 'stated')
+    Object.defineProperty(ExprBuilder.prototype, op, {
+      value(this: ExprBuilder, ...operands: Operand[]) {
+        return this.row(op, operands)
+      },
+    })
+
 const sizeKey = (s: Size) => (typeof s === 'number' ? `${s}` : `s${s.slot}`)
-const indexKey = (x: Index) =>
-  `${sizeKey(x.offset)}${x.terms.map((t) => `+${t.index.id}*${sizeKey(t.stride)}`).join('')}`
+
+function indexKey({ offset, terms }: Index): string {
+  let key = sizeKey(offset)
+  for (let i = 0; i < terms.length; i++)
+    key += `+${terms[i]!.index.id}*${sizeKey(terms[i]!.stride)}`
+  return key
+}
 
 /** The expressions directly inside one, those in index maps and guards included. */
 export function childrenOf(e: Expr): readonly Expr[] {
@@ -290,8 +326,10 @@ export function mapIndex(index: Index, f: (e: Expr) => Expr): Index {
 
 function rebuild(s: ExprBuilder, e: Expr, visit: (e: Expr) => Expr): Expr {
   switch (e.kind) {
-    case 'op':
-      return s.apply(e.op, e.args.map(visit), e.type)
+    case 'op': {
+      const args = e.args.map(visit)
+      return args.every((arg, i) => arg === e.args[i]) ? e : s.apply(e.op, args, e.type)
+    }
     case 'load':
       return s.load(
         e.buffer,

@@ -52,8 +52,8 @@ export function threefryOf(key: Words<number>, counter: Words<number>): Words<nu
 export function threefryExpr(s: ExprBuilder, key: Words<Expr>, counter: Words<Expr>): Words<Expr> {
   return threefry<Expr>(
     {
-      add: s.add,
-      xor: s.xor,
+      add: (a, b) => s.add(a, b),
+      xor: (a, b) => s.xor(a, b),
       rotateLeft: (a, bits) => s.or(s.shl(a, bits), s.ushr(a, 32 - bits)),
       constant: (value) => s.const('i32', value),
     },
