@@ -14,6 +14,7 @@ import {
   withConfig,
   type Tensor,
 } from 'tandem'
+import * as nn from 'tandem/nn'
 
 const leaf = (values: number[]) => tensor(values).requireGrad()
 
@@ -102,6 +103,27 @@ describe('recording', () => {
     expect(y.storage.saves + x.storage.saves + z.storage.saves).toBe(0)
   })
 
+  test('and of what was saved beside the way of the gradient', () => {
+    const x = leaf([1, 2])
+    const y = x.exp()
+    const cut = customGrad((a, b) => ({ value: a.add(b), gradient: (g) => [g, undefined] }))
+    cut(x, y.mul(y)).sum().backward()
+    expect(x.grad!.toArraySync()).toEqual([1, 1])
+    expect(y.storage.saves).toBe(0)
+  })
+
+  test('keeps the value of a parameter as it was', () => {
+    const w = new nn.Parameter(tensor([2]))
+    const y = w.mul(w).mul(w).sum()
+    w.assign(tensor([100]))
+    const z = w.mul(w).sum()
+    y.backward()
+    expect(w.grad!.itemSync()).toBe(12)
+    w.grad = undefined
+    z.backward()
+    expect(w.grad!.itemSync()).toBe(200)
+  })
+
   test('what backward makes for itself is freed', () => {
     const x = tensor(Array.from({ length: 10_000 }, () => 1e-3)).requireGrad()
     const { backend } = x
@@ -142,6 +164,34 @@ describe('hooks', () => {
     const x = leaf([1, 2])
     x.registerHook(() => ones([3]))
     expect(() => x.sum().backward()).toThrow(/Return the same shape/)
+  })
+
+  test('may run backward through the same graph', () => {
+    const x = leaf([3])
+    const shared = x.mul(2)
+    const inner = shared.mul(5).sum()
+    const first = shared.mul(3)
+    const second = shared.mul(7)
+    // The gradient of `second` waits at `shared` while the hook runs backward through it.
+    first.registerHook(() => inner.backward({ retainGraph: true }))
+    first.add(second).sum().backward()
+    expect(x.grad!.itemSync()).toBe(2 * 5 + 2 * (3 + 7))
+  })
+
+  test('that throw leave the graph as it was', () => {
+    const x = leaf([3])
+    const y = x.mul(x)
+    let fails = true
+    const remove = y.registerHook(() => {
+      if (fails) throw new Error('not now')
+    })
+    const loss = y.mul(2).add(y).sum()
+    expect(() => loss.backward({ retainGraph: true })).toThrow('not now')
+    fails = false
+    remove()
+    expect(x.grad).toBeUndefined()
+    loss.backward()
+    expect(x.grad!.itemSync()).toBe(18)
   })
 })
 
