@@ -111,20 +111,35 @@ export async function measureCase(
   return Object.fromEntries(entrants.map(({ name, values }) => [name, statistics(values)]))
 }
 
+/** What stands for the rounds of a contender: their median, or its best round. */
+export type Measure = 'median' | 'best'
+
 /** How many times better Tandem is than the best other contender, or `undefined` without one. */
-export function ratioToBestPeer(test: Case, result: CaseResult): number | undefined {
-  const ratios = Object.values(ratiosToPeers(test, result))
+export function ratioToBestPeer(
+  test: Case,
+  result: CaseResult,
+  measure: Measure = 'median',
+): number | undefined {
+  const ratios = Object.values(ratiosToPeers(test, result, measure))
   return ratios.length === 0 ? undefined : Math.min(...ratios)
 }
 
 /** How many times better Tandem is than each other contender. */
-export function ratiosToPeers(test: Case, result: CaseResult): Record<string, number> {
+export function ratiosToPeers(
+  test: Case,
+  result: CaseResult,
+  measure: Measure = 'median',
+): Record<string, number> {
   const { tandem, ...peers } = result
   if (tandem === undefined) return {}
+  const isRate = test.better === 'higher'
+  const valueOf = (stats: Stats) =>
+    measure === 'median' ? stats.median : isRate ? stats.max : stats.min
+  const ours = valueOf(tandem)
   return Object.fromEntries(
-    Object.entries(peers).map(([name, { median }]) => [
+    Object.entries(peers).map(([name, stats]) => [
       name,
-      test.better === 'higher' ? tandem.median / median : median / tandem.median,
+      isRate ? ours / valueOf(stats) : valueOf(stats) / ours,
     ]),
   )
 }

@@ -6,6 +6,7 @@ import {
   figureJson,
   figureLine,
   groupFigures,
+  isBusy,
   jsonLine,
   machineLine,
   tableLines,
@@ -87,6 +88,7 @@ async function main(): Promise<void> {
   // Read by the library when it is loaded, here and in child processes.
   process.env['TANDEM_NUM_THREADS'] = options.threads
   if (options.backend !== undefined) process.env['TANDEM_BACKEND'] = options.backend
+  if (isBusy()) console.error(`note: others keep this machine busy; do not quote these figures`)
   try {
     for (const name of names) await runBench(name)
   } finally {

@@ -39,8 +39,8 @@ export function figureLine(bench: string, { name, unit, value, limit }: Figure):
 }
 
 /**
- * One line of JSON: medians, Tandem over the best peer (above 1 is always better), and with a peak
- * Tandem's share of it.
+ * One line of JSON: medians, Tandem over the best peer (above 1 is always better), the same of the best
+ * rounds, which a busy machine disturbs less, and with a peak Tandem's share of it.
  */
 export function jsonLine(bench: string, test: Case, result: CaseResult, context?: Context): string {
   const { tandem, ...others } = result
@@ -48,6 +48,7 @@ export function jsonLine(bench: string, test: Case, result: CaseResult, context?
     Object.entries(others).map(([name, stats]) => [name, round(stats.median)]),
   )
   const ratio = ratioToBestPeer(test, result)
+  const ratioOfBest = ratioToBestPeer(test, result, 'best')
   const { threads, device, peak } = context ?? {}
   return JSON.stringify({
     bench,
@@ -56,11 +57,17 @@ export function jsonLine(bench: string, test: Case, result: CaseResult, context?
     tandem: tandem && round(tandem.median),
     ...(Object.keys(peers).length > 0 && { peers }),
     ratio: ratio && round(ratio),
+    ratioOfBest: ratioOfBest && round(ratioOfBest),
     peak: peak && round(peak),
     ofPeak: peak && tandem && round(tandem.median / peak),
     threads,
     device,
   })
+}
+
+/** Whether the last minute's load leaves no core free, which slows those most who use several. */
+export function isBusy(): boolean {
+  return loadavg()[0]! > Math.max(1, cpus().length - 1)
 }
 
 /** The machine and how busy it is. */
@@ -83,7 +90,11 @@ export function tableLines(
     return `  ${name.padEnd(16)}${format(median).padStart(10)} ${test.unit.padEnd(8)} ${spread}${share}`
   })
   const ratio = ratioToBestPeer(test, result)
-  if (ratio !== undefined) lines.push(`  ${'ratio'.padEnd(16)}${format(ratio).padStart(10)}`)
+  const best = ratioToBestPeer(test, result, 'best')
+  if (ratio !== undefined && best !== undefined)
+    lines.push(
+      `  ${'ratio'.padEnd(16)}${format(ratio).padStart(10)}          ${format(best)} of best rounds`,
+    )
   return [`${bench}: ${test.name}`, ...lines]
 }
 
@@ -98,6 +109,7 @@ export function groupFigures(
   for (const { test, result } of results) {
     if (test.group === undefined) continue
     add(`${test.group}: ratio to the best peer`, ratioToBestPeer(test, result))
+    add(`${test.group}: ratio of best rounds`, ratioToBestPeer(test, result, 'best'))
     for (const [peer, ratio] of Object.entries(ratiosToPeers(test, result)))
       add(`${test.group}: ratio to ${peer}`, ratio)
   }

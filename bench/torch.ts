@@ -64,6 +64,7 @@ class Peer {
   readonly #lines: Interface
   #answered: ((line: string) => void) | undefined
   #failed: ((error: Error) => void) | undefined
+  #ended: Error | undefined
   #complaints = ''
 
   constructor() {
@@ -73,14 +74,14 @@ class Peer {
     this.#lines = createInterface(this.#child.stdout)
     this.#lines.on('line', (line) => this.#answered?.(line))
     this.#child.stderr.on('data', (text) => (this.#complaints += String(text)))
-    this.#child.on('close', () =>
-      this.#failed?.(new Error(`torch peer ended:\n${this.#complaints}`)),
-    )
-    this.#child.on('error', (error) => this.#failed?.(error))
+    this.#child.stdin.on('error', () => undefined) // told by `close`, with what it complained about
+    this.#child.on('error', (error) => this.#end(error))
+    this.#child.on('close', () => this.#end(new Error(`torch peer ended:\n${this.#complaints}`)))
   }
 
   async ask(line: string): Promise<string> {
     const answer = await new Promise<string>((resolve, reject) => {
+      if (this.#ended !== undefined) return reject(this.#ended)
       this.#answered = resolve
       this.#failed = reject
       this.#child.stdin.write(`${line}\n`)
@@ -90,9 +91,13 @@ class Peer {
   }
 
   close(): void {
-    this.#failed = undefined
     this.#child.stdin.end()
     this.#lines.close()
+  }
+
+  #end(error: Error): void {
+    this.#ended ??= error
+    this.#failed?.(error)
   }
 }
 
