@@ -62,7 +62,6 @@ export class CpuExecutable implements Executable {
     this.#pool = launcher.pool
     this.#slots = launcher.pool.control
     this.#run = launcher.pool.run
-    this.#entry = launcher.code.install(code)
     this.#share = share
     this.#elementBytes = memories.slice(0, operands).map((memory) => bytesOf[memory])
     this.#isChecked = isChecked
@@ -75,6 +74,7 @@ export class CpuExecutable implements Executable {
       this.#paramsAt + paramCount <= this.#slots.length,
       `${name}: ${memories.length + sizeCount + paramCount} arguments are more than fit`,
     )
+    this.#entry = launcher.code.install(code)
   }
 
   launch(

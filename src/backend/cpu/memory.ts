@@ -116,11 +116,12 @@ export class CpuMemory implements BlockAllocator {
     }
   }
 
-  // Whatever was forgotten and collected is known to V8 alone.
+  // Whatever was forgotten and collected is known to the engine alone.
   #count(): void {
     this.#untilCount = countEvery
-    const alive = memoryUsage?.().arrayBuffers
-    if (alive === undefined || alive === 0) return
+    const usage = memoryUsage?.()
+    // Deno counts them among the rest of what lies outside the heap.
+    const alive = usage?.arrayBuffers || usage?.external || Infinity
     this.#live = Math.max(0, Math.min(this.#live, alive - this.#pool.bytes))
   }
 }
@@ -155,7 +156,7 @@ function sizeClass(bytes: number): number {
 }
 
 interface NodeProcess {
-  memoryUsage?(): { readonly arrayBuffers?: number }
+  memoryUsage?(): { readonly arrayBuffers?: number; readonly external?: number }
   constrainedMemory?(): number
 }
 const { process: host } = globalThis as { process?: NodeProcess }

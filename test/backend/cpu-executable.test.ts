@@ -1,0 +1,93 @@
+/** @file What a kernel of the cpu backend is handed: addresses, sizes, numbers, scratch space, the status word. */
+import { describe, expect, test } from 'vitest'
+import { gpr, X86Assembler } from '../../src/asm/x86.ts'
+import type { CpuBlock } from '../../src/backend/cpu/block.ts'
+import { CpuExecutable, type Compiled } from '../../src/backend/cpu/executable.ts'
+import { openCpu, whyNoCpu } from '../../src/backend/cpu/index.ts'
+
+/** Copies its first `count` arguments to the address that is the first of them, then sets the status. */
+function copyKernel(count: number, status?: { slot: number; value: number }): Uint8Array {
+  const a = new X86Assembler()
+  a.vector('vcvttsd2si.64', 128, [gpr.rax, { base: gpr.rdi }])
+  for (let i = 0; i < count; i++) {
+    a.mov(64, gpr.rdx, { base: gpr.rdi, disp: 8 * i })
+    a.mov(64, { base: gpr.rax, disp: 8 * i }, gpr.rdx)
+  }
+  if (status !== undefined) {
+    a.vector('vcvttsd2si.64', 128, [gpr.rax, { base: gpr.rdi, disp: 8 * status.slot }])
+    a.movImm(32, { base: gpr.rax }, status.value)
+  }
+  a.ret()
+  return a.finish()
+}
+
+describe.skipIf(whyNoCpu() !== undefined)('launching', () => {
+  const plain: Compiled = {
+    name: 'copy',
+    code: copyKernel(5),
+    share: undefined,
+    memories: ['f64', 'u8'],
+    operands: 2,
+    isChecked: false,
+    sizeCount: 2,
+    paramCount: 1,
+    scratchBytes: 0,
+  }
+  const make = (changes: Partial<Compiled> = {}) =>
+    new CpuExecutable(openCpu(), { ...plain, ...changes })
+  const blocks = () => [64, 10].map((bytes) => openCpu().allocate(bytes) as CpuBlock)
+
+  test('addresses come first, offsets counted in elements, then sizes, then numbers', () => {
+    const [to, other] = blocks()
+    expect(make().launch([to!, other!], [0, 7], [3, 2 ** 33], [0.5])).toBe(true)
+    const expected = [to!.address, other!.address + 7, 3, 2 ** 33, 0.5]
+    expect(to!.f64.slice(0, 5)).toEqual(Float64Array.from(expected))
+  })
+
+  test('scratch space is the last buffer, with room for every thread', () => {
+    const [to, other] = blocks()
+    const scratchBytes = 100_000
+    const kernel = make({ memories: ['f64', 'u8', 'f32'], code: copyKernel(6), scratchBytes })
+    kernel.launch([to!, other!], [0, 0], [3, 4], [0.5])
+    const [, , at, size] = to!.f64
+    expect(at! % 64).toBe(0)
+    expect(size).toBe(3)
+    const before = openCpu().numThreads
+    openCpu().numThreads = before + 3
+    kernel.launch([to!, other!], [0, 0], [3, 4], [0.5])
+    expect(to!.f64[2]).not.toBe(at)
+    openCpu().numThreads = before
+  })
+
+  test('a kernel with checks says how they went', () => {
+    const [to, other] = blocks()
+    for (const value of [0, 1]) {
+      const code = copyKernel(3, { slot: 2, value })
+      const kernel = make({ memories: ['f64', 'u8', 'i32'], code, isChecked: true })
+      expect(kernel.launch([to!, other!], [0, 0], [3, 4], [0.5])).toBe(value === 1)
+    }
+  })
+
+  test('memory that was freed is refused', () => {
+    const [to, other] = blocks()
+    openCpu().free(other!)
+    expect(() => make().launch([to!, other!], [0, 0], [1, 1], [1])).toThrow(/was freed/)
+  })
+
+  test('code that is released makes room for other code, and is not run again', () => {
+    const [to, other] = blocks()
+    const { code } = openCpu()
+    const kernel = make()
+    const before = code.bytes
+    kernel.release()
+    kernel.release()
+    expect(code.bytes).toBeLessThan(before)
+    expect(() => kernel.launch([to!, other!], [0, 0], [1, 1], [1])).toThrow(/copy was released/)
+    make().launch([to!, other!], [0, 0], [1, 1], [1])
+    expect(code.bytes).toBe(before)
+  })
+
+  test('more arguments than there is room for are refused when compiling', () => {
+    expect(() => make({ sizeCount: 10_000 })).toThrow(/more than fit/)
+  })
+})
