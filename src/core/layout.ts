@@ -104,8 +104,8 @@ function remember(hash: number, shape: Shape, strides: readonly number[] | undef
   const layout: Layout = {
     id: nextId++,
     // Layouts of one shape share it, which makes comparing shapes cheap.
-    shape: strides === undefined ? Object.freeze([...shape]) : layoutOf(shape).shape,
-    strides: Object.freeze(strides === undefined ? rowMajorStrides(shape) : [...strides]),
+    shape: strides === undefined ? frozen(shape) : layoutOf(shape).shape,
+    strides: frozen(strides ?? rowMajorStrides(shape)),
     size: sizeOf(shape),
     contiguous: strides === undefined,
   }
@@ -114,6 +114,13 @@ function remember(hash: number, shape: Shape, strides: readonly number[] | undef
   else others.push(layout)
   count++
   return layout
+}
+
+// Element by element: lists that the engine holds in the same way are quicker to compare.
+function frozen(list: readonly number[]): readonly number[] {
+  const copy: number[] = []
+  for (let i = 0; i < list.length; i++) copy.push(list[i]!)
+  return Object.freeze(copy)
 }
 
 function hashOf(shape: Shape, strides: readonly number[] | undefined): number {

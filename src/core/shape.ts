@@ -77,14 +77,13 @@ export function normalizeAxes(
   ndim: number,
 ): number[] {
   if (axes === undefined) return Array.from({ length: ndim }, (_, i) => i)
-  const list = (typeof axes === 'number' ? [axes] : [...axes]).map((a) =>
-    normalizeAxis(where, a, ndim),
-  )
-  if (new Set(list).size !== list.length)
+  if (typeof axes === 'number') return [normalizeAxis(where, axes, ndim)]
+  const list = axes.map((a) => normalizeAxis(where, a, ndim)).sort((x, y) => x - y)
+  if (list.some((axis, i) => i > 0 && axis === list[i - 1]))
     throw new ShapeError(
-      `${where}: an axis is repeated in ${formatShape(axes as Shape)}. Name each axis once`,
+      `${where}: an axis is repeated in ${formatShape(axes)}. Name each axis once`,
     )
-  return list.sort((x, y) => x - y)
+  return list
 }
 
 /** Throws a ValueError unless `shape` is an array of whole numbers >= 0. */

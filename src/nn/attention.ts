@@ -106,9 +106,8 @@ export class MultiheadAttention extends Module {
     if (query === key && key === value) {
       // One product for all three.
       const all = linear(query, inProjWeight, inProjBias)
-      const part = (i: number) =>
-        this.#split(all.slice(null, null, [i * embedDim, (i + 1) * embedDim]))
-      return [part(0), part(1), part(2)]
+      const [q, k, v] = all.split(embedDim, { axis: 2 })
+      return [this.#split(q!), this.#split(k!), this.#split(v!)]
     }
     const project = (x: Tensor, i: number) => {
       const rows = [i * embedDim, (i + 1) * embedDim] as const

@@ -98,16 +98,17 @@ function check(q: Tensor, k: Tensor, v: Tensor, options: AttentionOptions): void
         `${where}: ${name} is ${x.dtype}. Expected floats; cast it: ${name}.cast('float32')`,
       )
   }
-  const shapes = Object.entries(tensors)
-    .map(([name, x]) => `${name} ${formatShape(x.shape)}`)
-    .join(', ')
+  const shapes = () =>
+    Object.entries(tensors)
+      .map(([name, x]) => `${name} ${formatShape(x.shape)}`)
+      .join(', ')
   if (q.shape.at(-1) !== k.shape.at(-1))
     throw new ShapeError(
-      `${where}: queries and keys differ in their features: ${shapes}. Expected q.shape[-1] === k.shape[-1]`,
+      `${where}: queries and keys differ in their features: ${shapes()}. Expected q.shape[-1] === k.shape[-1]`,
     )
   if (k.shape.at(-2) !== v.shape.at(-2))
     throw new ShapeError(
-      `${where}: keys and values differ in number: ${shapes}. Expected k.shape[-2] === v.shape[-2]`,
+      `${where}: keys and values differ in number: ${shapes()}. Expected k.shape[-2] === v.shape[-2]`,
     )
   if (options.mask === undefined) return
   checkTensor(where, 'mask', options.mask)

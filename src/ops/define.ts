@@ -15,7 +15,7 @@ import {
 import { Tensor } from '../tensor/tensor.ts'
 import type { Attributes, GradContext } from '../tensor/types.ts'
 import type { Step } from '../codegen/kernel-builder.ts'
-import { assert, DTypeError, ValueError } from '../util/errors.ts'
+import { assert, DTypeError, UnsupportedError, ValueError } from '../util/errors.ts'
 
 /** Every op, by name. Tests, docs and exporters read it. */
 export const operators = new Map<string, Op>()
@@ -29,6 +29,26 @@ function register<A extends Attributes>(op: Op<A>): Op<A> {
   assert(!operators.has(op.name), `op ${op.name} is defined twice`)
   operators.set(op.name, op as unknown as Op)
   return op
+}
+
+/** Registers a view: it has no kernel; its block is its name and its gradient. */
+export function defineView<A extends Attributes>(
+  name: string,
+  onnx: string,
+  vjp: (context: GradContext<A>) => Tensor,
+): Op<A> {
+  const noKernel = (): never => {
+    throw new UnsupportedError(`${name}: a view runs no kernel`)
+  }
+  return defineOp<A>({
+    name,
+    kind: 'movement',
+    onnx,
+    infer: noKernel,
+    lower: noKernel,
+    vjp: (context) => [vjp(context)],
+    saves: 'none',
+  })
 }
 
 /** How the dtype of an elementwise result follows from its operands. */

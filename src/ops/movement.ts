@@ -11,33 +11,12 @@ import {
   type Shape,
 } from '../core/shape.ts'
 import { dispatchView } from '../tensor/dispatch.ts'
-import type { Op } from '../tensor/op.ts'
 import type { Tensor } from '../tensor/tensor.ts'
-import type { Attributes, GradContext } from '../tensor/types.ts'
-import { checkOptions, ShapeError, UnsupportedError, ValueError } from '../util/errors.ts'
-import { checkTensor, defineOp } from './define.ts'
 
-/** A view has no kernel: its block is its name and its gradient. */
-function view<A extends Attributes>(
-  name: string,
-  onnx: string,
-  vjp: (context: GradContext<A>) => Tensor,
-): Op<A> {
-  const noKernel = (): never => {
-    throw new UnsupportedError(`${name}: a view runs no kernel`)
-  }
-  return defineOp<A>({
-    name,
-    kind: 'movement',
-    onnx,
-    infer: noKernel,
-    lower: noKernel,
-    vjp: (context) => [vjp(context)],
-    saves: 'none',
-  })
-}
+import { checkOptions, ShapeError, ValueError } from '../util/errors.ts'
+import { checkTensor, defineView } from './define.ts'
 
-const reshapeOp = view('reshape', 'Reshape', ({ g, shapes }) => g.reshape(shapes[0]!))
+const reshapeOp = defineView('reshape', 'Reshape', ({ g, shapes }) => g.reshape(shapes[0]!))
 
 /**
  * The same elements, in row-major order, in another shape; one size may be -1 and is worked out.
@@ -101,8 +80,10 @@ export function flatten(x: Tensor, options: FlattenOptions = {}): Tensor {
   return x.reshape([...x.shape.slice(0, start), joined, ...x.shape.slice(end + 1)])
 }
 
-const permuteOp = view<{ axes: readonly number[] }>('permute', 'Transpose', ({ g, attributes }) =>
-  g.permute(attributes.axes.map((_, i) => attributes.axes.indexOf(i))),
+const permuteOp = defineView<{ axes: readonly number[] }>(
+  'permute',
+  'Transpose',
+  ({ g, attributes }) => g.permute(attributes.axes.map((_, i) => attributes.axes.indexOf(i))),
 )
 
 /**
@@ -153,7 +134,7 @@ export function transpose(x: Tensor, axis0 = -2, axis1 = -1): Tensor {
   return permuted(x, order)
 }
 
-const expandOp = view('expand', 'Expand', ({ g }) => g)
+const expandOp = defineView('expand', 'Expand', ({ g }) => g)
 
 /**
  * Repeats axes of size 1 (and new leading axes) without copying, as broadcasting does; -1 keeps a
@@ -175,7 +156,7 @@ export function expand(x: Tensor, shape: Shape): Tensor {
   return dispatchView(expandOp, x, expandLayout(x.layout, target), x.offset)
 }
 
-const squeezeOp = view('squeeze', 'Squeeze', ({ g, shapes }) => g.reshape(shapes[0]!))
+const squeezeOp = defineView('squeeze', 'Squeeze', ({ g, shapes }) => g.reshape(shapes[0]!))
 
 export interface SqueezeOptions {
   /** The axes to drop, each of size 1; default: every axis of size 1. */
@@ -206,7 +187,7 @@ export function squeeze(x: Tensor, options: SqueezeOptions = {}): Tensor {
   return dispatchView(squeezeOp, x, layout, x.offset)
 }
 
-const unsqueezeOp = view('unsqueeze', 'Unsqueeze', ({ g, shapes }) => g.reshape(shapes[0]!))
+const unsqueezeOp = defineView('unsqueeze', 'Unsqueeze', ({ g, shapes }) => g.reshape(shapes[0]!))
 
 /**
  * Inserts an axis of size 1 at `axis` (from -ndim - 1 to ndim). A view.
@@ -230,7 +211,7 @@ export function unsqueeze(x: Tensor, axis: number): Tensor {
 export type SliceRange =
   number | readonly [start?: number | null, end?: number | null, step?: number] | null
 
-const sliceOp = view<{
+const sliceOp = defineView<{
   starts: readonly number[]
   steps: readonly number[]
   dropped: readonly number[]
@@ -310,7 +291,7 @@ export interface FlipOptions {
   readonly axis?: number | readonly number[]
 }
 
-const flipOp = view<{ axes: readonly number[] }>('flip', 'Slice', ({ g, attributes }) =>
+const flipOp = defineView<{ axes: readonly number[] }>('flip', 'Slice', ({ g, attributes }) =>
   g.flip({ axis: attributes.axes }),
 )
 

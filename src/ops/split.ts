@@ -1,8 +1,12 @@
 /** @file One tensor as several: views of its parts. */
+import { layoutOf } from '../core/layout.ts'
 import { formatShape, normalizeAxis } from '../core/shape.ts'
+import { dispatchViews } from '../tensor/dispatch.ts'
 import type { Tensor } from '../tensor/tensor.ts'
 import { checkOptions, ShapeError, ValueError } from '../util/errors.ts'
-import { checkTensor } from './define.ts'
+import { zeros } from './create.ts'
+import { checkTensor, defineView } from './define.ts'
+import { cat } from './join.ts'
 
 export interface SplitOptions {
   /** The axis to cut; default 0. */
@@ -66,8 +70,8 @@ export function unbind(x: Tensor, options: SplitOptions = {}): Tensor[] {
   checkTensor('unbind', 'x', x)
   checkOptions('unbind', options, ['axis'])
   const axis = normalizeAxis('unbind', options.axis ?? 0, x.ndim)
-  const before = Array.from({ length: axis }, () => null)
-  return Array.from({ length: x.shape[axis]! }, (_, i) => x.slice(...before, i))
+  const ones = Array.from({ length: x.shape[axis]! }, () => 1)
+  return cut(x, axis, ones).map((part) => part.squeeze({ axis }))
 }
 
 /**
@@ -90,9 +94,29 @@ export function narrow(x: Tensor, axis: number, start: number, length: number): 
   return part(x, along, begin, begin + length)
 }
 
+// One operation, so that the gradients of the parts are joined instead of added up.
+const splitOp = defineView<{ readonly axis: number; readonly sizes: readonly number[] }>(
+  'split',
+  'Split',
+  ({ gs, shapes, attributes: { axis, sizes } }) => {
+    const { dtype, device } = gs.find((g) => g !== undefined)!
+    const parts = gs.map((g, i) => g ?? zeros(shapes[0]!.with(axis, sizes[i]!), { dtype, device }))
+    return cat(parts, { axis })
+  },
+)
+
 function cut(x: Tensor, axis: number, sizes: readonly number[]): Tensor[] {
+  const { shape, strides } = x.layout
   let begin = 0
-  return sizes.map((n) => part(x, axis, begin, (begin += n)))
+  const places = sizes.map((n) => {
+    const place = {
+      layout: layoutOf(shape.with(axis, n), strides),
+      offset: n === 0 ? x.offset : x.offset + begin * strides[axis]!,
+    }
+    begin += n
+    return place
+  })
+  return dispatchViews(splitOp, x, places, { axis, sizes })
 }
 
 function part(x: Tensor, axis: number, begin: number, end: number): Tensor {

@@ -73,11 +73,33 @@ export function dispatchView<A extends Attributes>(
   attributes: A = none as A,
 ): Tensor {
   const view = new Tensor(x.storage, layout, offset, x.dtype, x.backend)
-  if (isRecording() && x.requiresGrad) {
-    const facts = { shapes: [x.layout.shape], dtypes: [x.dtype] }
-    new GradNode(op as unknown as Op, attributes, facts, [x], [view]).own(view, 0)
-  }
+  if (isRecording() && x.requiresGrad) recordViews(op, x, [view], attributes)
   return view
+}
+
+/** Views of one tensor, recorded as one operation: their gradients come back together. */
+export function dispatchViews<A extends Attributes>(
+  op: Op<A>,
+  x: Tensor,
+  places: readonly { readonly layout: Layout; readonly offset: number }[],
+  attributes: A = none as A,
+): Tensor[] {
+  const views = places.map(
+    ({ layout, offset }) => new Tensor(x.storage, layout, offset, x.dtype, x.backend),
+  )
+  if (isRecording() && x.requiresGrad) recordViews(op, x, views, attributes)
+  return views
+}
+
+function recordViews<A extends Attributes>(
+  op: Op<A>,
+  x: Tensor,
+  views: readonly Tensor[],
+  attributes: A,
+): void {
+  const facts = { shapes: [x.layout.shape], dtypes: [x.dtype] }
+  const node = new GradNode(op as unknown as Op, attributes, facts, [x], views)
+  for (let i = 0; i < views.length; i++) node.own(views[i]!, i)
 }
 
 function needGradient(inputs: readonly (Tensor | number)[]): boolean {

@@ -62,6 +62,16 @@ describe('backward', () => {
     expect(scale.grad!.toArraySync()).toEqual([[9], [9]])
   })
 
+  test('parts of a split without a gradient count as zeros', () => {
+    const x = leaf([1, 2, 3, 4])
+    const [, middle, last] = x.split([1, 2, 1])
+    middle!.mul(middle!).sum().add(last!.sum()).backward()
+    expect(x.grad!.toArraySync()).toEqual([0, 4, 6, 1])
+    expect(grad((t: Tensor) => t.unbind()[2]!)(tensor([1, 2, 3, 4])).toArraySync()).toEqual([
+      0, 0, 1, 0,
+    ])
+  })
+
   test('gradients have the dtype of their leaf', () => {
     const half = tensor([1, 2], { dtype: 'float16' }).requireGrad()
     half
