@@ -12,7 +12,6 @@ import {
 } from '../core/shape.ts'
 import { dispatchView } from '../tensor/dispatch.ts'
 import type { Tensor } from '../tensor/tensor.ts'
-
 import { checkOptions, ShapeError, ValueError } from '../util/errors.ts'
 import { checkTensor, defineView } from './define.ts'
 
