@@ -46,11 +46,20 @@ export class ProgramBuilder {
   readonly #loops: OpenLoop[] = []
   #nextId = 0
   #nextVariable = 0
-  /** In the masked last round of a vector loop: which lanes are inside. */
-  tailMask: Value | undefined
+  #tailMask: Value | undefined
+  #tailLevel = 0
   readonly #levelOf = new Map<Value, number>()
   /** Loads are not moved out of this level: a condition outside it may be what makes them safe. */
   protected loadFloor = 0
+
+  /** In the masked last round of a vector loop: which lanes are inside. */
+  get tailMask(): Value | undefined {
+    return this.#tailMask
+  }
+  set tailMask(mask: Value | undefined) {
+    this.#tailMask = mask
+    this.#tailLevel = this.depth
+  }
 
   get depth(): number {
     return this.levels.length - 1
@@ -135,15 +144,16 @@ export class ProgramBuilder {
   atLevel<T>(level: number, body: () => T): T {
     const levels = this.levels.splice(level + 1)
     const loops = this.#loops.splice(level)
-    const mask = this.tailMask
+    const mask = this.#tailMask
     const floor = this.loadFloor
-    if (levels.length > 0) this.tailMask = undefined
+    // The mask holds inside the loop it was made for.
+    if (level < this.#tailLevel) this.#tailMask = undefined
     this.loadFloor = Math.min(floor, level)
     const result = body()
     this.loadFloor = floor
     this.levels.push(...levels)
     this.#loops.push(...loops)
-    this.tailMask = mask
+    this.#tailMask = mask
     return result
   }
 

@@ -11,7 +11,7 @@ export interface RegisterFile {
 /** Registers kept free where something has to live on the stack: it passes through these. */
 export const scratch = {
   general: [10, 11],
-  masks: [7],
+  masks: [7, 6],
   vectors: (count: number): readonly number[] => [count - 1, count - 2],
 } as const
 

@@ -47,6 +47,7 @@ class Encoder {
   /** Scratch registers taken by the present instruction. */
   #takenGeneral = 0
   #takenVectors = 0
+  #takenMasks = 0
 
   constructor(
     program: MachineProgram,
@@ -82,6 +83,7 @@ class Encoder {
   #instruction(x: Instruction): void {
     this.#takenGeneral = 0
     this.#takenVectors = 0
+    this.#takenMasks = 0
     if (x.isVector) this.#vector(x)
     else this.#int(x)
   }
@@ -134,6 +136,7 @@ class Encoder {
   #release(to: Register): void {
     if (to.class === 'v' && this.#takenVectors === this.#scratchVectors.length) this.#takenVectors--
     if (to.class === 'g' && this.#takenGeneral === scratch.general.length) this.#takenGeneral--
+    if (to.class === 'k' && this.#takenMasks === scratch.masks.length) this.#takenMasks--
   }
 
   #move(x: Instruction): void {
@@ -368,7 +371,11 @@ class Encoder {
   }
 
   #take(kind: Register['class']): number {
-    if (kind === 'k') return scratch.masks[0]
+    if (kind === 'k') {
+      const taken = scratch.masks[this.#takenMasks++]
+      assert(taken !== undefined, 'no scratch mask is left')
+      return taken
+    }
     if (kind === 'g') {
       const taken = scratch.general[this.#takenGeneral++]
       assert(taken !== undefined, 'no scratch register is left')
