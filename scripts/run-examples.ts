@@ -24,12 +24,14 @@ interface Edit {
 
 /**
  * Runs one example: `scope` holds the names it can use without an import, `modules` what it can
- * import. Throws when an assertion fails, is never reached, or does not follow a statement.
+ * import; `device` is the default one here, which examples call `cpu`. Throws when an assertion
+ * fails, is never reached, or does not follow a statement.
  */
 export async function runExample(
   code: string,
   scope: Readonly<Record<string, unknown>>,
   modules: ModuleTable = {},
+  device = 'cpu',
 ): Promise<void> {
   const { program, assertions } = compileExample(code)
   const reached = new Set<Assertion>()
@@ -40,7 +42,7 @@ export async function runExample(
   const names = {
     ...scope,
     console: { ...console, log: (...values: unknown[]) => new Printed(values) },
-    __check: (index: number, value: unknown) => checkValue(at(index), value),
+    __check: (index: number, value: unknown) => checkValue(at(index), value, device),
     __throws: (index: number, body: () => Promise<void>) => checkThrows(at(index), body),
     __import: (name: string) => {
       if (modules[name] === undefined) throw new Error(`example: there is no module '${name}'`)
@@ -168,8 +170,8 @@ function applyEdits(code: string, edits: readonly Edit[]): string {
   return result
 }
 
-function checkValue({ text, line }: Assertion, value: unknown): unknown {
-  if (!printsAs(value, text))
+function checkValue({ text, line }: Assertion, value: unknown, device: string): unknown {
+  if (!printsAs(value, text, device))
     throw new Error(`example, line ${line}: expected ${text}, received ${showValue(value)}`)
   return value
 }

@@ -30,9 +30,12 @@ export function showValue(value: unknown): string {
   return toString.call(value)
 }
 
-/** Whether `value` prints as `expected`; `...` in it stands for any text, spacing does not count. */
-export function printsAs(value: unknown, expected: string): boolean {
-  const pattern = normalize(expected)
+/**
+ * Whether `value` prints as `expected`; `...` in it stands for any text, spacing does not count.
+ * Examples are written for machines where `cpu` is the default device: elsewhere it stands for `device`.
+ */
+export function printsAs(value: unknown, expected: string, device = 'cpu'): boolean {
+  const pattern = normalize(expected.replace(/\bcpu\b/g, device))
     .split(/\.\.\.|…/)
     .map((part) => part.replace(/[\\^$.*+?()[\]{}|]/g, '\\$&'))
     .join('[^]*')

@@ -32,6 +32,7 @@ import * as nn from 'tandem/nn'
 import * as optim from 'tandem/optim'
 import { Model } from 'tandem/train'
 import { parseIdx } from '../src/vision/idx.ts'
+import { defaultDevice } from './devices.ts'
 
 type Case = readonly [
   what: string,
@@ -210,7 +211,9 @@ const dtypesAndDevices: Case[] = [
   [
     'mixed devices',
     DeviceError,
-    /on different devices: (cpu|wasm) and reference. Move one of them: t.to\('(cpu|wasm)'\)/,
+    new RegExp(
+      `on different devices: ${defaultDevice} and reference. .*: t.to\\('${defaultDevice}'\\)`,
+    ),
     () => ones([1]).add(ones([1], { device: 'reference' })),
   ],
   [

@@ -1,6 +1,7 @@
 /** @file The shortest proof that the house stands: a few seconds, run before anything else. */
 import { expect, test } from 'vitest'
 import { ones, ShapeError, tensor } from 'tandem'
+import { defaultDevice } from './devices.ts'
 
 test('computes, differentiates and prints', () => {
   const a = tensor([
@@ -8,7 +9,7 @@ test('computes, differentiates and prints', () => {
     [3, 4],
   ])
   expect(String(a.matmul(a.transpose()).add(1).sum({ axis: 0 }))).toBe(
-    'tensor([18, 38], float32, wasm)',
+    `tensor([18, 38], float32, ${defaultDevice})`,
   )
   const w = tensor([1, 2]).requireGrad()
   w.mul(w).sum().backward()

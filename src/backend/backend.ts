@@ -54,7 +54,7 @@ export interface MemoryStats {
 }
 
 export interface Backend {
-  /** Also the name of the device: 'wasm', 'reference' ... */
+  /** Also the name of the device: 'cpu', 'wasm', 'reference' ... */
   readonly name: string
   /** Whether `read` gives data at once; if not, only `readAsync` works. */
   readonly synchronous: boolean

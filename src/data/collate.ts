@@ -26,7 +26,7 @@ export type Collated<T> = T extends Tensor | TypedArray | number | bigint | bool
  *
  * @example
  * collate([[tensor([1, 2]), 0], [tensor([3, 4]), 1]])
- * // -> [tensor([[1, 2], [3, 4]], float32, wasm), tensor([0, 1], float32, wasm)]
+ * // -> [tensor([[1, 2], [3, 4]], float32, cpu), tensor([0, 1], float32, cpu)]
  */
 export function collate<T>(items: readonly T[]): Collated<T> {
   if (items.length === 0) throw new ValueError('collate: there are no items. Expected at least one')

@@ -28,7 +28,7 @@ export type DatasetLike<Item> = Dataset<Item> | readonly Item[]
  *   for (let i = 0; i < 3; i++) yield i * i
  * })
  * const loader = new DataLoader(squares, { batchSize: 2 })
- * Array.from(loader) // -> [tensor([0, 1], float32, wasm), tensor([4], float32, wasm)]
+ * Array.from(loader) // -> [tensor([0, 1], float32, cpu), tensor([4], float32, cpu)]
  */
 export class IterableDataset<Item> {
   readonly #start: () => Iterator<Item> | AsyncIterator<Item> | Iterable<Item> | AsyncIterable<Item>

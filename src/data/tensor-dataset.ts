@@ -16,7 +16,7 @@ import { checkIndex, type Dataset } from './dataset.ts'
  * @example
  * const x = tensor([[1, 2], [3, 4]])
  * const y = tensor([0, 1], { dtype: 'int32' })
- * new TensorDataset(x, y).get(1) // -> [tensor([3, 4], float32, wasm), tensor(1, int32, wasm)]
+ * new TensorDataset(x, y).get(1) // -> [tensor([3, 4], float32, cpu), tensor(1, int32, cpu)]
  */
 export class TensorDataset<T extends readonly Tensor[]> implements Dataset<T> {
   readonly tensors: T

@@ -26,7 +26,7 @@ const magic = '\x93NUMPY'
  * NumPy lacks.
  *
  * @example
- * fromNpy(await toNpy(tensor([[1, 2]]))) // -> tensor([[1, 2]], float32, wasm)
+ * fromNpy(await toNpy(tensor([[1, 2]]))) // -> tensor([[1, 2]], float32, cpu)
  */
 export async function toNpy(x: Tensor): Promise<Uint8Array<ArrayBuffer>> {
   checkTensor('toNpy', 'x', x)

@@ -36,7 +36,7 @@ export interface LoadedTensors {
  *
  * @example
  * const bytes = await toSafetensors({ scale: tensor([1, 2]) }, { metadata: { note: 'hello' } })
- * fromSafetensors(bytes).tensors.scale // -> tensor([1, 2], float32, wasm)
+ * fromSafetensors(bytes).tensors.scale // -> tensor([1, 2], float32, cpu)
  */
 export async function toSafetensors(
   state: Module | Readonly<Record<string, Tensor>>,
@@ -70,7 +70,7 @@ export async function toSafetensors(
  * @example
  * const { tensors } = fromSafetensors(await toSafetensors({ a: tensor([1]), b: tensor([true]) }))
  * Object.keys(tensors) // -> ['a', 'b']
- * tensors.b // -> tensor([true], bool, wasm)
+ * tensors.b // -> tensor([true], bool, cpu)
  */
 export function fromSafetensors(
   bytes: Uint8Array,

@@ -31,7 +31,7 @@ abstract class Activation<O extends object = object> extends Module {
  * max(x, 0).
  *
  * @example
- * new nn.ReLU().forward(tensor([-1, 2])) // -> tensor([0, 2], float32, wasm)
+ * new nn.ReLU().forward(tensor([-1, 2])) // -> tensor([0, 2], float32, cpu)
  */
 export class ReLU extends Module {
   forward(x: Tensor): Tensor {
@@ -43,7 +43,7 @@ export class ReLU extends Module {
  * min(max(x, 0), 6).
  *
  * @example
- * new nn.ReLU6().forward(tensor([-1, 2])) // -> tensor([0, 2], float32, wasm)
+ * new nn.ReLU6().forward(tensor([-1, 2])) // -> tensor([0, 2], float32, cpu)
  */
 export class ReLU6 extends Module {
   forward(x: Tensor): Tensor {
@@ -55,7 +55,7 @@ export class ReLU6 extends Module {
  * The self-normalizing ELU (Klambauer et al., 2017).
  *
  * @example
- * new nn.SELU().forward(tensor([-1, 2])) // -> tensor([-1.1113, 2.1014], float32, wasm)
+ * new nn.SELU().forward(tensor([-1, 2])) // -> tensor([-1.1113, 2.1014], float32, cpu)
  */
 export class SELU extends Module {
   forward(x: Tensor): Tensor {
@@ -67,7 +67,7 @@ export class SELU extends Module {
  * x sigmoid(x), also called swish.
  *
  * @example
- * new nn.SiLU().forward(tensor([-1, 2])) // -> tensor([-0.2689, 1.7616], float32, wasm)
+ * new nn.SiLU().forward(tensor([-1, 2])) // -> tensor([-0.2689, 1.7616], float32, cpu)
  */
 export class SiLU extends Module {
   forward(x: Tensor): Tensor {
@@ -79,7 +79,7 @@ export class SiLU extends Module {
  * x tanh(softplus(x)) (Misra, 2019).
  *
  * @example
- * new nn.Mish().forward(tensor([-1, 2])) // -> tensor([-0.3034, 1.9440], float32, wasm)
+ * new nn.Mish().forward(tensor([-1, 2])) // -> tensor([-0.3034, 1.9440], float32, cpu)
  */
 export class Mish extends Module {
   forward(x: Tensor): Tensor {
@@ -91,7 +91,7 @@ export class Mish extends Module {
  * 1 / (1 + exp(-x)).
  *
  * @example
- * new nn.Sigmoid().forward(tensor([-1, 2])) // -> tensor([0.2689, 0.8808], float32, wasm)
+ * new nn.Sigmoid().forward(tensor([-1, 2])) // -> tensor([0.2689, 0.8808], float32, cpu)
  */
 export class Sigmoid extends Module {
   forward(x: Tensor): Tensor {
@@ -103,7 +103,7 @@ export class Sigmoid extends Module {
  * log(sigmoid(x)) without overflow.
  *
  * @example
- * new nn.LogSigmoid().forward(tensor([-1, 2])) // -> tensor([-1.3133, -0.1269], float32, wasm)
+ * new nn.LogSigmoid().forward(tensor([-1, 2])) // -> tensor([-1.3133, -0.1269], float32, cpu)
  */
 export class LogSigmoid extends Module {
   forward(x: Tensor): Tensor {
@@ -115,7 +115,7 @@ export class LogSigmoid extends Module {
  * relu6(x + 3) / 6, a sigmoid of straight lines.
  *
  * @example
- * new nn.Hardsigmoid().forward(tensor([-1, 2])) // -> tensor([0.3333, 0.8333], float32, wasm)
+ * new nn.Hardsigmoid().forward(tensor([-1, 2])) // -> tensor([0.3333, 0.8333], float32, cpu)
  */
 export class Hardsigmoid extends Module {
   forward(x: Tensor): Tensor {
@@ -127,7 +127,7 @@ export class Hardsigmoid extends Module {
  * x times the hard sigmoid of x (Howard et al., 2019).
  *
  * @example
- * new nn.Hardswish().forward(tensor([-1, 2])) // -> tensor([-0.3333, 1.6667], float32, wasm)
+ * new nn.Hardswish().forward(tensor([-1, 2])) // -> tensor([-0.3333, 1.6667], float32, cpu)
  */
 export class Hardswish extends Module {
   forward(x: Tensor): Tensor {
@@ -139,7 +139,7 @@ export class Hardswish extends Module {
  * The hyperbolic tangent.
  *
  * @example
- * new nn.Tanh().forward(tensor([-1, 2])) // -> tensor([-0.7616, 0.9640], float32, wasm)
+ * new nn.Tanh().forward(tensor([-1, 2])) // -> tensor([-0.7616, 0.9640], float32, cpu)
  */
 export class Tanh extends Module {
   forward(x: Tensor): Tensor {
@@ -151,7 +151,7 @@ export class Tanh extends Module {
  * x / (1 + |x|).
  *
  * @example
- * new nn.Softsign().forward(tensor([-1, 2])) // -> tensor([-0.5000, 0.6667], float32, wasm)
+ * new nn.Softsign().forward(tensor([-1, 2])) // -> tensor([-0.5000, 0.6667], float32, cpu)
  */
 export class Softsign extends Module {
   forward(x: Tensor): Tensor {
@@ -163,7 +163,7 @@ export class Softsign extends Module {
  * x above 0, negativeSlope x below; negativeSlope is 0.01 unless given.
  *
  * @example
- * new nn.LeakyReLU({ negativeSlope: 0.5 }).forward(tensor([-1, 2])) // -> tensor([-0.5, 2.0], float32, wasm)
+ * new nn.LeakyReLU({ negativeSlope: 0.5 }).forward(tensor([-1, 2])) // -> tensor([-0.5, 2.0], float32, cpu)
  */
 export class LeakyReLU extends Activation<LeakyReluOptions> {
   constructor(options: LeakyReluOptions = {}) {
@@ -178,7 +178,7 @@ export class LeakyReLU extends Activation<LeakyReluOptions> {
  * x above 0, alpha (exp(x) - 1) below (Clevert et al., 2015); alpha is 1 unless given.
  *
  * @example
- * new nn.ELU().forward(tensor([-1, 2])) // -> tensor([-0.6321, 2.0000], float32, wasm)
+ * new nn.ELU().forward(tensor([-1, 2])) // -> tensor([-0.6321, 2.0000], float32, cpu)
  */
 export class ELU extends Activation<EluOptions> {
   constructor(options: EluOptions = {}) {
@@ -193,7 +193,7 @@ export class ELU extends Activation<EluOptions> {
  * x times the normal distribution function at x (Hendrycks and Gimpel, 2016), or its tanh approximation.
  *
  * @example
- * new nn.GELU().forward(tensor([-1, 2])) // -> tensor([-0.1587, 1.9545], float32, wasm)
+ * new nn.GELU().forward(tensor([-1, 2])) // -> tensor([-0.1587, 1.9545], float32, cpu)
  */
 export class GELU extends Activation<GeluOptions> {
   constructor(options: GeluOptions = {}) {
@@ -208,7 +208,7 @@ export class GELU extends Activation<GeluOptions> {
  * log(1 + exp(beta x)) / beta without overflow; beta is 1 unless given.
  *
  * @example
- * new nn.Softplus().forward(tensor([-1, 2])) // -> tensor([0.3133, 2.1269], float32, wasm)
+ * new nn.Softplus().forward(tensor([-1, 2])) // -> tensor([0.3133, 2.1269], float32, cpu)
  */
 export class Softplus extends Activation<SoftplusOptions> {
   constructor(options: SoftplusOptions = {}) {
@@ -223,7 +223,7 @@ export class Softplus extends Activation<SoftplusOptions> {
  * exp(x) divided by its sum along an axis, the last unless given.
  *
  * @example
- * new nn.Softmax().forward(tensor([-1, 2])) // -> tensor([0.0474, 0.9526], float32, wasm)
+ * new nn.Softmax().forward(tensor([-1, 2])) // -> tensor([0.0474, 0.9526], float32, cpu)
  */
 export class Softmax extends Activation<SoftmaxOptions> {
   constructor(options: SoftmaxOptions = {}) {
@@ -238,7 +238,7 @@ export class Softmax extends Activation<SoftmaxOptions> {
  * The logarithm of softmax along an axis, the last unless given.
  *
  * @example
- * new nn.LogSoftmax().forward(tensor([-1, 2])) // -> tensor([-3.0486, -0.0486], float32, wasm)
+ * new nn.LogSoftmax().forward(tensor([-1, 2])) // -> tensor([-3.0486, -0.0486], float32, cpu)
  */
 export class LogSoftmax extends Activation<SoftmaxOptions> {
   constructor(options: SoftmaxOptions = {}) {

@@ -151,8 +151,8 @@ const patternOf = (rank: number, channels: number) =>
  *
  * @example
  * const layer = new nn.BatchNorm1d(2)
- * layer.forward(tensor([[1, 10], [3, 30]])) // -> tensor([[-1, -1], [ 1,  1]], float32, wasm, grad of batchNorm)
- * layer.runningMean // -> tensor([0.2, 2.0], float32, wasm)
+ * layer.forward(tensor([[1, 10], [3, 30]])) // -> tensor([[-1, -1], [ 1,  1]], float32, cpu, grad of batchNorm)
+ * layer.runningMean // -> tensor([0.2, 2.0], float32, cpu)
  */
 export class BatchNorm1d extends BatchNormOver {
   protected get ranks(): readonly number[] {

@@ -53,7 +53,7 @@ abstract class ListOf<T> extends Module {
  *
  * @example
  * const net = new nn.Sequential(new nn.Flatten(), new nn.ReLU())
- * net.forward(tensor([[[1, -2], [3, -4]]])) // -> tensor([[1, 0, 3, 0]], float32, wasm)
+ * net.forward(tensor([[[1, -2], [3, -4]]])) // -> tensor([[1, 0, 3, 0]], float32, cpu)
  * net.append(new nn.Identity()).length // -> 3
  */
 export class Sequential extends ListOf<Layer> {

@@ -17,8 +17,8 @@ export interface DropoutLayerOptions {
  *
  * @example
  * const layer = new nn.Dropout(0.5)
- * layer.forward(ones([1000])).max() // -> tensor(2, float32, wasm)
- * layer.eval().forward(tensor([1, 2])) // -> tensor([1, 2], float32, wasm)
+ * layer.forward(ones([1000])).max() // -> tensor(2, float32, cpu)
+ * layer.eval().forward(tensor([1, 2])) // -> tensor([1, 2], float32, cpu)
  */
 export class Dropout extends Module {
   readonly p: number

@@ -28,7 +28,7 @@ export interface UniformInitOptions extends Drawn {
  * @example
  * const { weight } = new nn.Linear(2, 2)
  * nn.init.uniform(weight, { low: 3, high: 3 })
- * weight // -> tensor([[3, 3], [3, 3]], float32, wasm, requiresGrad)
+ * weight // -> tensor([[3, 3], [3, 3]], float32, cpu, requiresGrad)
  */
 export function uniform<C extends Cell>(cell: C, options: UniformInitOptions = {}): C {
   return set(cell, random.uniform(cell.shape, { ...options, ...placeOf(cell) }))
@@ -45,7 +45,7 @@ export interface NormalInitOptions extends Drawn {
  * Numbers of a normal distribution. Returns the parameter.
  *
  * @example
- * nn.init.normal(new nn.Parameter(tensor([0, 0])), { mean: 5, std: 0 }) // -> tensor([5, 5], float32, wasm, requiresGrad)
+ * nn.init.normal(new nn.Parameter(tensor([0, 0])), { mean: 5, std: 0 }) // -> tensor([5, 5], float32, cpu, requiresGrad)
  */
 export function normal<C extends Cell>(cell: C, options: NormalInitOptions = {}): C {
   return set(cell, random.normal(cell.shape, { ...options, ...placeOf(cell) }))
@@ -55,7 +55,7 @@ export function normal<C extends Cell>(cell: C, options: NormalInitOptions = {})
  * One value everywhere. Returns the parameter.
  *
  * @example
- * nn.init.constant(new nn.Parameter(tensor([0, 0])), 7) // -> tensor([7, 7], float32, wasm, requiresGrad)
+ * nn.init.constant(new nn.Parameter(tensor([0, 0])), 7) // -> tensor([7, 7], float32, cpu, requiresGrad)
  */
 export function constant<C extends Cell>(cell: C, value: number): C {
   return set(cell, create.full(cell.shape, value, placeOf(cell)))
@@ -65,7 +65,7 @@ export function constant<C extends Cell>(cell: C, value: number): C {
  * Zeros. Returns the parameter.
  *
  * @example
- * nn.init.zeros(new nn.Parameter(tensor([1, 1]))) // -> tensor([0, 0], float32, wasm, requiresGrad)
+ * nn.init.zeros(new nn.Parameter(tensor([1, 1]))) // -> tensor([0, 0], float32, cpu, requiresGrad)
  */
 export function zeros<C extends Cell>(cell: C): C {
   return constant(cell, 0)
@@ -75,7 +75,7 @@ export function zeros<C extends Cell>(cell: C): C {
  * Ones. Returns the parameter.
  *
  * @example
- * nn.init.ones(new nn.Parameter(tensor([0, 0]))) // -> tensor([1, 1], float32, wasm, requiresGrad)
+ * nn.init.ones(new nn.Parameter(tensor([0, 0]))) // -> tensor([1, 1], float32, cpu, requiresGrad)
  */
 export function ones<C extends Cell>(cell: C): C {
   return constant(cell, 1)

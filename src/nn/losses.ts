@@ -58,7 +58,7 @@ abstract class Loss<O extends { readonly reduction?: string }> extends Module {
  *
  * @example
  * const lossOf = new nn.CrossEntropyLoss()
- * lossOf.forward(tensor([[2, 0, 0], [0, 1, 0]]), tensor([0, 2], { dtype: 'int32' })) // -> tensor(0.8955, float32, wasm)
+ * lossOf.forward(tensor([[2, 0, 0], [0, 1, 0]]), tensor([0, 2], { dtype: 'int32' })) // -> tensor(0.8955, float32, cpu)
  */
 export class CrossEntropyLoss extends Loss<CrossEntropyOptions> {
   constructor(options: CrossEntropyOptions = {}) {
@@ -74,7 +74,7 @@ export class CrossEntropyLoss extends Loss<CrossEntropyOptions> {
  *
  * @example
  * const x = tensor([[0.25, 0.75]]).log()
- * new nn.NLLLoss().forward(x, tensor([1], { dtype: 'int32' })) // -> tensor(0.2877, float32, wasm)
+ * new nn.NLLLoss().forward(x, tensor([1], { dtype: 'int32' })) // -> tensor(0.2877, float32, cpu)
  */
 export class NLLLoss extends Loss<NllLossOptions> {
   constructor(options: NllLossOptions = {}) {
@@ -89,7 +89,7 @@ export class NLLLoss extends Loss<NllLossOptions> {
  * Squared differences; see `mseLoss`.
  *
  * @example
- * new nn.MSELoss().forward(tensor([1, 2]), tensor([1, 4])) // -> tensor(2, float32, wasm)
+ * new nn.MSELoss().forward(tensor([1, 2]), tensor([1, 4])) // -> tensor(2, float32, cpu)
  */
 export class MSELoss extends Loss<LossOptions> {
   constructor(options: LossOptions = {}) {
@@ -104,7 +104,7 @@ export class MSELoss extends Loss<LossOptions> {
  * Absolute differences; see `l1Loss`.
  *
  * @example
- * new nn.L1Loss({ reduction: 'sum' }).forward(tensor([1, 2]), tensor([1, 5])) // -> tensor(3, float32, wasm)
+ * new nn.L1Loss({ reduction: 'sum' }).forward(tensor([1, 2]), tensor([1, 5])) // -> tensor(3, float32, cpu)
  */
 export class L1Loss extends Loss<LossOptions> {
   constructor(options: LossOptions = {}) {
@@ -119,7 +119,7 @@ export class L1Loss extends Loss<LossOptions> {
  * Squared near 0, linear beyond delta (default 1); see `huberLoss`.
  *
  * @example
- * new nn.HuberLoss().forward(tensor([0, 0]), tensor([1, 3])) // -> tensor(1.5, float32, wasm)
+ * new nn.HuberLoss().forward(tensor([0, 0]), tensor([1, 3])) // -> tensor(1.5, float32, cpu)
  */
 export class HuberLoss extends Loss<HuberLossOptions> {
   constructor(options: HuberLossOptions = {}) {
@@ -134,7 +134,7 @@ export class HuberLoss extends Loss<HuberLossOptions> {
  * Squared near 0, absolute beyond beta (default 1); see `smoothL1Loss`.
  *
  * @example
- * new nn.SmoothL1Loss().forward(tensor([0, 0]), tensor([1, 3])) // -> tensor(1.5, float32, wasm)
+ * new nn.SmoothL1Loss().forward(tensor([0, 0]), tensor([1, 3])) // -> tensor(1.5, float32, cpu)
  */
 export class SmoothL1Loss extends Loss<SmoothL1LossOptions> {
   constructor(options: SmoothL1LossOptions = {}) {
@@ -149,7 +149,7 @@ export class SmoothL1Loss extends Loss<SmoothL1LossOptions> {
  * Binary cross entropy of probabilities; see `bceLoss`. `BCEWithLogitsLoss` is more exact.
  *
  * @example
- * new nn.BCELoss().forward(tensor([0.9, 0.2]), tensor([1, 0])) // -> tensor(0.1643, float32, wasm)
+ * new nn.BCELoss().forward(tensor([0.9, 0.2]), tensor([1, 0])) // -> tensor(0.1643, float32, cpu)
  */
 export class BCELoss extends Loss<BceLossOptions> {
   constructor(options: BceLossOptions = {}) {
@@ -164,7 +164,7 @@ export class BCELoss extends Loss<BceLossOptions> {
  * Binary cross entropy of raw scores, without overflow; see `bceWithLogitsLoss`.
  *
  * @example
- * new nn.BCEWithLogitsLoss().forward(tensor([2, -1000]), tensor([1, 0])) // -> tensor(0.0635, float32, wasm)
+ * new nn.BCEWithLogitsLoss().forward(tensor([2, -1000]), tensor([1, 0])) // -> tensor(0.0635, float32, cpu)
  */
 export class BCEWithLogitsLoss extends Loss<BceWithLogitsLossOptions> {
   constructor(options: BceWithLogitsLossOptions = {}) {
@@ -180,7 +180,7 @@ export class BCEWithLogitsLoss extends Loss<BceWithLogitsLossOptions> {
  *
  * @example
  * const x = tensor([[0.5, 0.5]]).log()
- * new nn.KLDivLoss({ reduction: 'batchMean' }).forward(x, tensor([[0.75, 0.25]])) // -> tensor(0.1308, float32, wasm)
+ * new nn.KLDivLoss({ reduction: 'batchMean' }).forward(x, tensor([[0.75, 0.25]])) // -> tensor(0.1308, float32, cpu)
  */
 export class KLDivLoss extends Loss<KlDivLossOptions> {
   constructor(options: KlDivLossOptions = {}) {

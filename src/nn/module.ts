@@ -147,7 +147,7 @@ export abstract class Module {
    * @example
    * const layer = new nn.Linear(2, 1)
    * layer.loadStateDict({ weight: tensor([[1, 2]]), bias: tensor([3]) })
-   * layer.forward(tensor([10, 100])) // -> tensor([213], float32, wasm, grad of linear)
+   * layer.forward(tensor([10, 100])) // -> tensor([213], float32, cpu, grad of linear)
    */
   loadStateDict(state: Readonly<StateDict>, options: LoadOptions = {}): LoadReport {
     this.modules() // refuses one that contains itself
@@ -240,9 +240,9 @@ export abstract class Module {
    * @example
    * const layer = new nn.ReLU()
    * const remove = layer.registerForwardHook((module, [x], y) => y.mul(10))
-   * layer.forward(tensor([-1, 2])) // -> tensor([0, 20], float32, wasm)
+   * layer.forward(tensor([-1, 2])) // -> tensor([0, 20], float32, cpu)
    * remove()
-   * layer.forward(tensor([-1, 2])) // -> tensor([0, 2], float32, wasm)
+   * layer.forward(tensor([-1, 2])) // -> tensor([0, 2], float32, cpu)
    */
   registerForwardHook<M extends Module>(this: M, hook: NoInfer<ForwardHook<M>>): () => void {
     return this.#register(this.#hooks, hook as unknown as ForwardHook)

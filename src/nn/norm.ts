@@ -32,7 +32,7 @@ export interface LayerNormOptions extends Placement {
  * @example
  * const layer = new nn.LayerNorm(2)
  * layer // -> LayerNorm([2], eps=0.00001, elementwiseAffine=true)
- * layer.forward(tensor([[1, 3]])) // -> tensor([[-1, 1]], float32, wasm, grad of layerNorm)
+ * layer.forward(tensor([[1, 3]])) // -> tensor([[-1, 1]], float32, cpu, grad of layerNorm)
  */
 export class LayerNorm extends Module {
   readonly normalizedShape: Shape
@@ -67,7 +67,7 @@ export class LayerNorm extends Module {
  * that are not positive.
  *
  * @example
- * new nn.RMSNorm(2).forward(tensor([[3, 4]])) // -> tensor([[0.8485, 1.1314]], float32, wasm, grad of rmsNorm)
+ * new nn.RMSNorm(2).forward(tensor([[3, 4]])) // -> tensor([[0.8485, 1.1314]], float32, cpu, grad of rmsNorm)
  */
 export class RMSNorm extends Module {
   readonly normalizedShape: Shape
@@ -105,7 +105,7 @@ export interface GroupNormOptions extends Placement {
  * shifts each channel (Wu and He, 2018). Throws a ValueError unless the channels divide into the groups.
  *
  * @example
- * new nn.GroupNorm(2, 4).forward(tensor([[1, 3, 10, 30]])) // -> tensor([[-1, 1, -1, 1]], float32, wasm, grad of reshape)
+ * new nn.GroupNorm(2, 4).forward(tensor([[1, 3, 10, 30]])) // -> tensor([[-1, 1, -1, 1]], float32, cpu, grad of reshape)
  */
 export class GroupNorm extends Module {
   readonly numGroups: number

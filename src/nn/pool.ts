@@ -45,7 +45,7 @@ abstract class PoolOver<O extends MaxPoolLayerOptions & AvgPoolLayerOptions> ext
  * is the window unless given. Throws a ValueError for sizes that make no sense.
  *
  * @example
- * new nn.MaxPool1d(2).forward(tensor([[[1, 5, 2, 3]]])) // -> tensor([[[5, 3]]], float32, wasm)
+ * new nn.MaxPool1d(2).forward(tensor([[[1, 5, 2, 3]]])) // -> tensor([[[5, 3]]], float32, cpu)
  */
 export class MaxPool1d extends PoolOver<MaxPoolLayerOptions> {
   constructor(kernelSize: WindowSize, options: MaxPoolLayerOptions = {}) {
@@ -63,7 +63,7 @@ export class MaxPool1d extends PoolOver<MaxPoolLayerOptions> {
  * @example
  * const layer = new nn.MaxPool2d(2)
  * layer // -> MaxPool2d(kernelSize=2, stride=2, padding=0)
- * layer.forward(tensor([[[[1, 5], [7, 3]]]])) // -> tensor([[[[7]]]], float32, wasm)
+ * layer.forward(tensor([[[[1, 5], [7, 3]]]])) // -> tensor([[[[7]]]], float32, cpu)
  */
 export class MaxPool2d extends PoolOver<MaxPoolLayerOptions> {
   constructor(kernelSize: WindowSize, options: MaxPoolLayerOptions = {}) {
@@ -79,7 +79,7 @@ export class MaxPool2d extends PoolOver<MaxPoolLayerOptions> {
  * window unless given. Throws a ValueError for sizes that make no sense.
  *
  * @example
- * new nn.AvgPool1d(2).forward(tensor([[[1, 5, 2, 4]]])) // -> tensor([[[3, 3]]], float32, wasm)
+ * new nn.AvgPool1d(2).forward(tensor([[[1, 5, 2, 4]]])) // -> tensor([[[3, 3]]], float32, cpu)
  */
 export class AvgPool1d extends PoolOver<AvgPoolLayerOptions> {
   constructor(kernelSize: WindowSize, options: AvgPoolLayerOptions = {}) {
@@ -95,7 +95,7 @@ export class AvgPool1d extends PoolOver<AvgPoolLayerOptions> {
  * stride is the window unless given. Throws a ValueError for sizes that make no sense.
  *
  * @example
- * new nn.AvgPool2d(2).forward(tensor([[[[1, 5], [7, 3]]]])) // -> tensor([[[[4]]]], float32, wasm)
+ * new nn.AvgPool2d(2).forward(tensor([[[[1, 5], [7, 3]]]])) // -> tensor([[[[4]]]], float32, cpu)
  */
 export class AvgPool2d extends PoolOver<AvgPoolLayerOptions> {
   constructor(kernelSize: WindowSize, options: AvgPoolLayerOptions = {}) {
@@ -111,7 +111,7 @@ export class AvgPool2d extends PoolOver<AvgPoolLayerOptions> {
  * [batch, channels, ...outputSize]. Throws a ValueError for sizes that are not positive.
  *
  * @example
- * new nn.AdaptiveAvgPool2d(1).forward(tensor([[[[1, 5], [7, 3]]]])) // -> tensor([[[[4]]]], float32, wasm)
+ * new nn.AdaptiveAvgPool2d(1).forward(tensor([[[[1, 5], [7, 3]]]])) // -> tensor([[[[4]]]], float32, cpu)
  */
 export class AdaptiveAvgPool2d extends Module {
   readonly outputSize: readonly number[]

@@ -34,7 +34,7 @@ export class Flatten extends Module {
  * Its input, unchanged: a place to put a layer later.
  *
  * @example
- * new nn.Identity().forward(tensor([1, 2])) // -> tensor([1, 2], float32, wasm)
+ * new nn.Identity().forward(tensor([1, 2])) // -> tensor([1, 2], float32, cpu)
  */
 export class Identity extends Module {
   forward(x: Tensor): Tensor {

@@ -22,7 +22,7 @@ function logOnePlusExp(s: ExprBuilder, x: Expr): Expr {
  * bools.
  *
  * @example
- * relu(tensor([-1, 2])) // -> tensor([0, 2], float32, wasm)
+ * relu(tensor([-1, 2])) // -> tensor([0, 2], float32, cpu)
  */
 export const relu = unary({
   name: 'relu',
@@ -37,7 +37,7 @@ export const relu = unary({
  * relu that stops at 6: min(max(x, 0), 6). Shape and dtype of `x` (Howard et al. 2017, MobileNets).
  *
  * @example
- * relu6(tensor([-1, 2, 7])) // -> tensor([0, 2, 6], float32, wasm)
+ * relu6(tensor([-1, 2, 7])) // -> tensor([0, 2, 6], float32, cpu)
  */
 export const relu6 = unary({
   name: 'relu6',
@@ -66,7 +66,7 @@ const leakyReluOp = elementwise({
  * x above 0, negativeSlope x below. Shape and dtype of `x` (Maas et al. 2013).
  *
  * @example
- * leakyRelu(tensor([-1, 2]), { negativeSlope: 0.1 }) // -> tensor([-0.1,  2.0], float32, wasm)
+ * leakyRelu(tensor([-1, 2]), { negativeSlope: 0.1 }) // -> tensor([-0.1,  2.0], float32, cpu)
  */
 export function leakyRelu(x: Tensor, options: LeakyReluOptions = {}): Tensor {
   checkTensor('leakyRelu', 'x', x)
@@ -91,7 +91,7 @@ const eluOp = elementwise({
  * x above 0, alpha (exp(x) - 1) below. Shape of `x`; integers become float32 (Clevert et al. 2015).
  *
  * @example
- * elu(tensor([-1, 2])) // -> tensor([-0.6321,  2.0000], float32, wasm)
+ * elu(tensor([-1, 2])) // -> tensor([-0.6321,  2.0000], float32, cpu)
  */
 export function elu(x: Tensor, options: EluOptions = {}): Tensor {
   checkTensor('elu', 'x', x)
@@ -108,7 +108,7 @@ const seluScale = 1.0507009873554805
  * Shape of `x`; integers become float32 (Klambauer et al. 2017).
  *
  * @example
- * selu(tensor([-1, 2])) // -> tensor([-1.1113, 2.1014], float32, wasm)
+ * selu(tensor([-1, 2])) // -> tensor([-1.1113, 2.1014], float32, cpu)
  */
 export const selu = unary({
   name: 'selu',
@@ -122,7 +122,7 @@ export const selu = unary({
  * The logistic function 1 / (1 + exp(-x)). Shape of `x`; integers become float32.
  *
  * @example
- * sigmoid(tensor([0, 2])) // -> tensor([0.5000, 0.8808], float32, wasm)
+ * sigmoid(tensor([0, 2])) // -> tensor([0.5000, 0.8808], float32, cpu)
  */
 export const sigmoid = unary({
   name: 'sigmoid',
@@ -136,7 +136,7 @@ export const sigmoid = unary({
  * log(sigmoid(x)) without overflow. Shape of `x`; integers become float32.
  *
  * @example
- * logSigmoid(tensor([0, -100])) // -> tensor([  -0.6931, -100.0000], float32, wasm)
+ * logSigmoid(tensor([0, -100])) // -> tensor([  -0.6931, -100.0000], float32, cpu)
  */
 export const logSigmoid = unary({
   name: 'logSigmoid',
@@ -150,7 +150,7 @@ export const logSigmoid = unary({
  * x sigmoid(x), also called swish. Shape of `x`; integers become float32 (Hendrycks & Gimpel 2016).
  *
  * @example
- * silu(tensor([0, 2])) // -> tensor([0.0000, 1.7616], float32, wasm)
+ * silu(tensor([0, 2])) // -> tensor([0.0000, 1.7616], float32, cpu)
  */
 export const silu = unary({
   name: 'silu',
@@ -195,8 +195,8 @@ const tanhGelu = unary({
  * ValueError for an unknown approximation (Hendrycks & Gimpel 2016).
  *
  * @example
- * gelu(tensor([0, 2])) // -> tensor([0.0000, 1.9545], float32, wasm)
- * gelu(tensor([0, 2]), { approximate: 'tanh' }) // -> tensor([0.0000, 1.9546], float32, wasm)
+ * gelu(tensor([0, 2])) // -> tensor([0.0000, 1.9545], float32, cpu)
+ * gelu(tensor([0, 2]), { approximate: 'tanh' }) // -> tensor([0.0000, 1.9546], float32, cpu)
  */
 export function gelu(x: Tensor, options: GeluOptions = {}): Tensor {
   checkTensor('gelu', 'x', x)
@@ -226,7 +226,7 @@ const softplusOp = elementwise({
  * log(1 + exp(beta x)) / beta, a smooth relu, without overflow. Shape of `x`; integers become float32.
  *
  * @example
- * softplus(tensor([0, 100])) // -> tensor([  0.6931, 100.0000], float32, wasm)
+ * softplus(tensor([0, 100])) // -> tensor([  0.6931, 100.0000], float32, cpu)
  */
 export function softplus(x: Tensor, options: SoftplusOptions = {}): Tensor {
   checkTensor('softplus', 'x', x)
@@ -238,7 +238,7 @@ export function softplus(x: Tensor, options: SoftplusOptions = {}): Tensor {
  * x / (1 + |x|). Shape of `x`; integers become float32.
  *
  * @example
- * softsign(tensor([-1, 3])) // -> tensor([-0.50,  0.75], float32, wasm)
+ * softsign(tensor([-1, 3])) // -> tensor([-0.50,  0.75], float32, cpu)
  */
 export const softsign = unary({
   name: 'softsign',
@@ -258,7 +258,7 @@ export const softsign = unary({
  * relu6(x + 3) / 6, a sigmoid of straight lines. Shape of `x`; integers become float32.
  *
  * @example
- * hardSigmoid(tensor([-3, 0, 1.5])) // -> tensor([0.00, 0.50, 0.75], float32, wasm)
+ * hardSigmoid(tensor([-3, 0, 1.5])) // -> tensor([0.00, 0.50, 0.75], float32, cpu)
  */
 export const hardSigmoid = unary({
   name: 'hardSigmoid',
@@ -272,7 +272,7 @@ export const hardSigmoid = unary({
  * x hardSigmoid(x). Shape of `x`; integers become float32 (Howard et al. 2019, MobileNetV3).
  *
  * @example
- * hardSwish(tensor([-3, 1, 4])) // -> tensor([0.0000, 0.6667, 4.0000], float32, wasm)
+ * hardSwish(tensor([-3, 1, 4])) // -> tensor([0.0000, 0.6667, 4.0000], float32, cpu)
  */
 export const hardSwish = unary({
   name: 'hardSwish',
@@ -291,7 +291,7 @@ export const hardSwish = unary({
  * x tanh(softplus(x)). Shape of `x`; integers become float32 (Misra 2019).
  *
  * @example
- * mish(tensor([0, 2])) // -> tensor([0.000, 1.944], float32, wasm)
+ * mish(tensor([0, 2])) // -> tensor([0.000, 1.944], float32, cpu)
  */
 export const mish = unary({
   name: 'mish',

@@ -74,8 +74,8 @@ const argminOp = argOp('argmin', 'ArgMin', 'min')
  * NaN counts as largest. Throws a ShapeError when there is nothing to search.
  *
  * @example
- * argmax(tensor([[1, 5, 2], [7, 3, 7]]), { axis: 1 }) // -> tensor([1, 0], int32, wasm)
- * argmax(tensor([[1, 5, 2], [7, 3, 7]])) // -> tensor(3, int32, wasm)
+ * argmax(tensor([[1, 5, 2], [7, 3, 7]]), { axis: 1 }) // -> tensor([1, 0], int32, cpu)
+ * argmax(tensor([[1, 5, 2], [7, 3, 7]])) // -> tensor(3, int32, cpu)
  */
 export function argmax(x: Tensor, options: ArgOptions = {}): Tensor {
   return run(argmaxOp, x, options)
@@ -86,7 +86,7 @@ export function argmax(x: Tensor, options: ArgOptions = {}): Tensor {
  * ones. NaN counts as smallest. Throws a ShapeError when there is nothing to search.
  *
  * @example
- * argmin(tensor([[1, 5, 2], [7, 3, 7]]), { axis: 1 }) // -> tensor([0, 1], int32, wasm)
+ * argmin(tensor([[1, 5, 2], [7, 3, 7]]), { axis: 1 }) // -> tensor([0, 1], int32, cpu)
  */
 export function argmin(x: Tensor, options: ArgOptions = {}): Tensor {
   return run(argminOp, x, options)

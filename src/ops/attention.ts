@@ -49,7 +49,7 @@ const causalOp: Op = defineOp({
  * @example
  * const q = tensor([[1, 0], [0, 1]])
  * const v = tensor([[1, 2], [3, 4]])
- * scaledDotProductAttention(q, q, v, { isCausal: true, scale: 0 }) // -> tensor([[1, 2], [2, 3]], float32, wasm)
+ * scaledDotProductAttention(q, q, v, { isCausal: true, scale: 0 }) // -> tensor([[1, 2], [2, 3]], float32, cpu)
  */
 export function scaledDotProductAttention(
   q: Tensor,

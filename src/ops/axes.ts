@@ -55,7 +55,7 @@ export interface DiagonalOptions {
  * to the first two axes. Throws a ShapeError for fewer than two axes.
  *
  * @example
- * diagonal(tensor([[1, 2], [3, 4]])) // -> tensor([1, 4], float32, wasm)
+ * diagonal(tensor([[1, 2], [3, 4]])) // -> tensor([1, 4], float32, cpu)
  */
 export function diagonal(x: Tensor, options: DiagonalOptions = {}): Tensor {
   checkTensor('diagonal', 'x', x)

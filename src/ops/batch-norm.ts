@@ -15,7 +15,7 @@ export interface BatchNormResult {
  * Normalises each channel (axis 1) by the mean and variance of the batch, and gives those too.
  *
  * @example
- * batchNormWithStatistics(tensor([[1, 10], [3, 30]]), {}).mean // -> tensor([2, 20], float32, wasm)
+ * batchNormWithStatistics(tensor([[1, 10], [3, 30]]), {}).mean // -> tensor([2, 20], float32, cpu)
  */
 export function batchNormWithStatistics(
   x: Tensor,

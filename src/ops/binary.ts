@@ -15,7 +15,7 @@ import { reciprocal, rsqrt, sqrt, square } from './unary.ts'
  * all functions of two tensors.
  *
  * @example
- * add(tensor([1, 2]), tensor([10, 20])) // -> tensor([11, 22], float32, wasm)
+ * add(tensor([1, 2]), tensor([10, 20])) // -> tensor([11, 22], float32, cpu)
  */
 export const add = binary({
   name: 'add',
@@ -30,8 +30,8 @@ export const add = binary({
  * Difference a - b. Shapes broadcast, dtypes promote. Throws a DTypeError for bools.
  *
  * @example
- * sub(tensor([5, 7]), 1) // -> tensor([4, 6], float32, wasm)
- * sub(1, tensor([5, 7])) // -> tensor([-4, -6], float32, wasm)
+ * sub(tensor([5, 7]), 1) // -> tensor([4, 6], float32, cpu)
+ * sub(1, tensor([5, 7])) // -> tensor([-4, -6], float32, cpu)
  */
 export const sub = binary({
   name: 'sub',
@@ -48,7 +48,7 @@ export const sub = binary({
  * Product of two tensors. Shapes broadcast, dtypes promote; bools are joined by "and".
  *
  * @example
- * mul(tensor([1, 2]), 3) // -> tensor([3, 6], float32, wasm)
+ * mul(tensor([1, 2]), 3) // -> tensor([3, 6], float32, cpu)
  */
 export const mul = binary({
   name: 'mul',
@@ -67,7 +67,7 @@ export const mul = binary({
  * `floorDivide` for whole quotients.
  *
  * @example
- * div(tensor([1, 3]), 2) // -> tensor([0.5, 1.5], float32, wasm)
+ * div(tensor([1, 3]), 2) // -> tensor([0.5, 1.5], float32, cpu)
  */
 export const div = binary({
   name: 'div',
@@ -86,7 +86,7 @@ export const div = binary({
  * integers, and what `div` gives for floats. No gradient flows. Throws a DTypeError for bools.
  *
  * @example
- * floorDivide(tensor([7, -7]), 2) // -> tensor([3, -4], float32, wasm)
+ * floorDivide(tensor([7, -7]), 2) // -> tensor([3, -4], float32, cpu)
  */
 export const floorDivide = binary({
   name: 'floorDivide',
@@ -102,7 +102,7 @@ export const floorDivide = binary({
  * and NaN for floats. Throws a DTypeError for bools.
  *
  * @example
- * remainder(tensor([7, -7]), 3) // -> tensor([1, 2], float32, wasm)
+ * remainder(tensor([7, -7]), 3) // -> tensor([1, 2], float32, cpu)
  */
 export const remainder = binary({
   name: 'remainder',
@@ -123,7 +123,7 @@ export const remainder = binary({
  * broadcast, dtypes promote; exactness, zero divisors and bools as for `remainder`.
  *
  * @example
- * fmod(tensor([7, -7]), 3) // -> tensor([1, -1], float32, wasm)
+ * fmod(tensor([7, -7]), 3) // -> tensor([1, -1], float32, cpu)
  */
 export const fmod = binary({
   name: 'fmod',
@@ -161,8 +161,8 @@ const shortPowers = new Map([
  * values are those of C's pow. Throws a DTypeError for bools, and for integers to a negative number.
  *
  * @example
- * pow(tensor([1, 2, 3]), 2) // -> tensor([1, 4, 9], float32, wasm)
- * pow(2, tensor([1, 2, 3])) // -> tensor([2, 4, 8], float32, wasm)
+ * pow(tensor([1, 2, 3]), 2) // -> tensor([1, 4, 9], float32, cpu)
+ * pow(2, tensor([1, 2, 3])) // -> tensor([2, 4, 8], float32, cpu)
  */
 export function pow(a: Operand, b: Operand): Tensor {
   checkOperands('pow', a, b)
@@ -199,7 +199,7 @@ function wholePower(s: ExprBuilder, a: Expr, b: Expr): Expr {
  * share the gradient in halves.
  *
  * @example
- * maximum(tensor([-1, 2]), 0) // -> tensor([0, 2], float32, wasm)
+ * maximum(tensor([-1, 2]), 0) // -> tensor([0, 2], float32, cpu)
  */
 export const maximum = binary({
   name: 'maximum',
@@ -214,7 +214,7 @@ export const maximum = binary({
  * share the gradient in halves.
  *
  * @example
- * minimum(tensor([-1, 2]), 0) // -> tensor([-1, 0], float32, wasm)
+ * minimum(tensor([-1, 2]), 0) // -> tensor([-1, 0], float32, cpu)
  */
 export const minimum = binary({
   name: 'minimum',
@@ -229,7 +229,7 @@ export const minimum = binary({
  * integers become float32. Signed zeros and infinities as in C.
  *
  * @example
- * atan2(tensor([0, 1]), tensor([-1, 0])) // -> tensor([3.1416, 1.5708], float32, wasm)
+ * atan2(tensor([0, 1]), tensor([-1, 0])) // -> tensor([3.1416, 1.5708], float32, cpu)
  */
 export const atan2 = binary({
   name: 'atan2',
@@ -260,7 +260,7 @@ const smallest = (s: ExprBuilder, x: Expr) => s.like(x, x.type === 'f32' ? 2 ** 
  * log(exp(a) + exp(b)) without overflow. Shapes broadcast; integers become float32.
  *
  * @example
- * logaddexp(tensor([1000, 0]), tensor([1000, 1])) // -> tensor([1000.6932,    1.3133], float32, wasm)
+ * logaddexp(tensor([1000, 0]), tensor([1000, 1])) // -> tensor([1000.6932,    1.3133], float32, cpu)
  */
 export const logaddexp = binary({
   name: 'logaddexp',

@@ -29,7 +29,7 @@ const castOp = defineOp<{ dtype: DType }>({
  * int64, wrapping below), anything non-zero becomes true. Throws a DTypeError for an unknown dtype.
  *
  * @example
- * cast(tensor([1.7, -1.7]), 'int32') // -> tensor([1, -1], int32, wasm)
+ * cast(tensor([1.7, -1.7]), 'int32') // -> tensor([1, -1], int32, cpu)
  */
 export function cast(x: Tensor, dtype: DType): Tensor {
   checkTensor('cast', 'x', x)
@@ -56,7 +56,7 @@ const copyOp = defineOp({
  * A copy with memory of its own, in row-major order.
  *
  * @example
- * clone(tensor([1, 2])) // -> tensor([1, 2], float32, wasm)
+ * clone(tensor([1, 2])) // -> tensor([1, 2], float32, cpu)
  */
 export function clone(x: Tensor): Tensor {
   checkTensor('clone', 'x', x)

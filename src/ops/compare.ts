@@ -25,7 +25,7 @@ const comparison = (
  * bool. NaN equals nothing. See `isClose` for floats that were computed.
  *
  * @example
- * eq(tensor([1, 2]), 2) // -> tensor([false, true], bool, wasm)
+ * eq(tensor([1, 2]), 2) // -> tensor([false, true], bool, cpu)
  */
 export const eq = comparison(
   'eq',
@@ -38,7 +38,7 @@ export const eq = comparison(
  * Where a differs from b. Shapes broadcast; the result is bool. NaN differs from everything.
  *
  * @example
- * ne(tensor([1, 2]), 2) // -> tensor([true, false], bool, wasm)
+ * ne(tensor([1, 2]), 2) // -> tensor([true, false], bool, cpu)
  */
 export const ne = comparison(
   'ne',
@@ -51,7 +51,7 @@ export const ne = comparison(
  * Where a < b. Shapes broadcast; the result is bool.
  *
  * @example
- * lt(tensor([1, 3]), 2) // -> tensor([true, false], bool, wasm)
+ * lt(tensor([1, 3]), 2) // -> tensor([true, false], bool, cpu)
  */
 export const lt = comparison(
   'lt',
@@ -64,7 +64,7 @@ export const lt = comparison(
  * Where a <= b. Shapes broadcast; the result is bool.
  *
  * @example
- * le(tensor([1, 2, 3]), 2) // -> tensor([true, true, false], bool, wasm)
+ * le(tensor([1, 2, 3]), 2) // -> tensor([true, true, false], bool, cpu)
  */
 export const le = comparison(
   'le',
@@ -77,7 +77,7 @@ export const le = comparison(
  * Where a > b. Shapes broadcast; the result is bool.
  *
  * @example
- * gt(tensor([1, 3]), 2) // -> tensor([false, true], bool, wasm)
+ * gt(tensor([1, 3]), 2) // -> tensor([false, true], bool, cpu)
  */
 export const gt = comparison(
   'gt',
@@ -90,7 +90,7 @@ export const gt = comparison(
  * Where a >= b. Shapes broadcast; the result is bool.
  *
  * @example
- * ge(tensor([1, 2, 3]), 2) // -> tensor([false, true, true], bool, wasm)
+ * ge(tensor([1, 2, 3]), 2) // -> tensor([false, true, true], bool, cpu)
  */
 export const ge = comparison(
   'ge',
@@ -105,7 +105,7 @@ const truth = (s: ExprBuilder, x: Expr) => s.convert(x, 'bool')
  * Where both are true (not zero). Shapes broadcast; the result is bool.
  *
  * @example
- * logicalAnd(tensor([true, true]), tensor([true, false])) // -> tensor([true, false], bool, wasm)
+ * logicalAnd(tensor([true, true]), tensor([true, false])) // -> tensor([true, false], bool, cpu)
  */
 export const logicalAnd = binary({
   name: 'logicalAnd',
@@ -118,7 +118,7 @@ export const logicalAnd = binary({
  * Where either is true (not zero). Shapes broadcast; the result is bool.
  *
  * @example
- * logicalOr(tensor([true, false]), tensor([false, false])) // -> tensor([true, false], bool, wasm)
+ * logicalOr(tensor([true, false]), tensor([false, false])) // -> tensor([true, false], bool, cpu)
  */
 export const logicalOr = binary({
   name: 'logicalOr',
@@ -131,7 +131,7 @@ export const logicalOr = binary({
  * Where one is true (not zero) and the other is not. Shapes broadcast; the result is bool.
  *
  * @example
- * logicalXor(tensor([true, true]), tensor([true, false])) // -> tensor([false, true], bool, wasm)
+ * logicalXor(tensor([true, true]), tensor([true, false])) // -> tensor([false, true], bool, cpu)
  */
 export const logicalXor = binary({
   name: 'logicalXor',
@@ -144,7 +144,7 @@ export const logicalXor = binary({
  * Where x is false (zero). The result is bool.
  *
  * @example
- * logicalNot(tensor([true, false])) // -> tensor([false, true], bool, wasm)
+ * logicalNot(tensor([true, false])) // -> tensor([false, true], bool, cpu)
  */
 export const logicalNot = unary({
   name: 'logicalNot',
@@ -160,7 +160,7 @@ const needsBits = (dtype: DType) =>
  * The bits set in both. Shapes broadcast, dtypes promote. Throws a DTypeError for floats.
  *
  * @example
- * bitwiseAnd(tensor([6], { dtype: 'int32' }), 3) // -> tensor([2], int32, wasm)
+ * bitwiseAnd(tensor([6], { dtype: 'int32' }), 3) // -> tensor([2], int32, cpu)
  */
 export const bitwiseAnd = binary({
   name: 'bitwiseAnd',
@@ -174,7 +174,7 @@ export const bitwiseAnd = binary({
  * The bits set in either. Shapes broadcast, dtypes promote. Throws a DTypeError for floats.
  *
  * @example
- * bitwiseOr(tensor([6], { dtype: 'int32' }), 3) // -> tensor([7], int32, wasm)
+ * bitwiseOr(tensor([6], { dtype: 'int32' }), 3) // -> tensor([7], int32, cpu)
  */
 export const bitwiseOr = binary({
   name: 'bitwiseOr',
@@ -188,7 +188,7 @@ export const bitwiseOr = binary({
  * The bits set in one only. Shapes broadcast, dtypes promote. Throws a DTypeError for floats.
  *
  * @example
- * bitwiseXor(tensor([6], { dtype: 'int32' }), 3) // -> tensor([5], int32, wasm)
+ * bitwiseXor(tensor([6], { dtype: 'int32' }), 3) // -> tensor([5], int32, cpu)
  */
 export const bitwiseXor = binary({
   name: 'bitwiseXor',
@@ -202,7 +202,7 @@ export const bitwiseXor = binary({
  * Every bit inverted; for bool, `logicalNot`. Throws a DTypeError for floats.
  *
  * @example
- * bitwiseNot(tensor([6], { dtype: 'int32' })) // -> tensor([-7], int32, wasm)
+ * bitwiseNot(tensor([6], { dtype: 'int32' })) // -> tensor([-7], int32, cpu)
  */
 export const bitwiseNot = unary({
   name: 'bitwiseNot',
@@ -216,7 +216,7 @@ export const bitwiseNot = unary({
  * Where x is not a number. The result is bool; integers never are NaN.
  *
  * @example
- * isNaN(tensor([1, NaN, Infinity])) // -> tensor([false, true, false], bool, wasm)
+ * isNaN(tensor([1, NaN, Infinity])) // -> tensor([false, true, false], bool, cpu)
  */
 export const isNaN = unary({
   name: 'isNaN',
@@ -229,7 +229,7 @@ export const isNaN = unary({
  * Where x is plus or minus infinity. The result is bool.
  *
  * @example
- * isInf(tensor([1, NaN, -Infinity])) // -> tensor([false, false, true], bool, wasm)
+ * isInf(tensor([1, NaN, -Infinity])) // -> tensor([false, false, true], bool, cpu)
  */
 export const isInf = unary({
   name: 'isInf',
@@ -242,7 +242,7 @@ export const isInf = unary({
  * Where x is neither infinite nor NaN. The result is bool.
  *
  * @example
- * isFinite(tensor([1, NaN, Infinity])) // -> tensor([true, false, false], bool, wasm)
+ * isFinite(tensor([1, NaN, Infinity])) // -> tensor([true, false, false], bool, cpu)
  */
 export const isFinite = unary({
   name: 'isFinite',
@@ -277,7 +277,7 @@ const isCloseOp = elementwise({
  * themselves only.
  *
  * @example
- * isClose(tensor([1, 1.1]), 1) // -> tensor([true, false], bool, wasm)
+ * isClose(tensor([1, 1.1]), 1) // -> tensor([true, false], bool, cpu)
  */
 export function isClose(a: Operand, b: Operand, options: CloseOptions = {}): Tensor {
   checkOperands('isClose', a, b)
@@ -293,7 +293,7 @@ export function isClose(a: Operand, b: Operand, options: CloseOptions = {}): Ten
  * Whether all elements are close, as `isClose` says: a 0-d bool.
  *
  * @example
- * allClose(tensor([1, 2]), tensor([1, 2.000001])) // -> tensor(true, bool, wasm)
+ * allClose(tensor([1, 2]), tensor([1, 2.000001])) // -> tensor(true, bool, cpu)
  */
 export function allClose(a: Operand, b: Operand, options: CloseOptions = {}): Tensor {
   checkOperands('allClose', a, b)

@@ -27,7 +27,7 @@ export interface ConvOptions {
  * for options that make no sense.
  *
  * @example
- * conv1d(tensor([[[1, 2, 3, 4]]]), tensor([[[1, -1]]])) // -> tensor([[[-1, -1, -1]]], float32, wasm)
+ * conv1d(tensor([[[1, 2, 3, 4]]]), tensor([[[1, -1]]])) // -> tensor([[[-1, -1, -1]]], float32, cpu)
  */
 export function conv1d(x: Tensor, weight: Tensor, options: ConvOptions = {}): Tensor {
   return convolve('conv1d', 1, x, weight, options)
@@ -41,7 +41,7 @@ export function conv1d(x: Tensor, weight: Tensor, options: ConvOptions = {}): Te
  *
  * @example
  * const edges = tensor([[[[1, -1]]]])
- * conv2d(tensor([[[[1, 2], [3, 7]]]]), edges) // -> tensor([[[[-1], [-4]]]], float32, wasm)
+ * conv2d(tensor([[[[1, 2], [3, 7]]]]), edges) // -> tensor([[[[-1], [-4]]]], float32, cpu)
  * conv2d(zeros([8, 3, 28, 28]), zeros([16, 3, 3, 3]), { padding: 'same' }).shape // -> [8, 16, 28, 28]
  */
 export function conv2d(x: Tensor, weight: Tensor, options: ConvOptions = {}): Tensor {
@@ -52,7 +52,7 @@ export function conv2d(x: Tensor, weight: Tensor, options: ConvOptions = {}): Te
  * Convolution over three axes: as `conv2d`, with a depth before the height. PyTorch's `conv3d`.
  *
  * @example
- * conv3d(ones([1, 1, 2, 2, 2]), ones([1, 1, 2, 2, 2])).sum() // -> tensor(8, float32, wasm)
+ * conv3d(ones([1, 1, 2, 2, 2]), ones([1, 1, 2, 2, 2])).sum() // -> tensor(8, float32, cpu)
  */
 export function conv3d(x: Tensor, weight: Tensor, options: ConvOptions = {}): Tensor {
   return convolve('conv3d', 3, x, weight, options)
@@ -133,7 +133,7 @@ export interface ConvTransposeOptions {
  *
  * @example
  * const w = tensor([[[1, 1]]])
- * convTranspose1d(tensor([[[1, 2]]]), w, { stride: 2 }) // -> tensor([[[1, 1, 2, 2]]], float32, wasm)
+ * convTranspose1d(tensor([[[1, 2]]]), w, { stride: 2 }) // -> tensor([[[1, 1, 2, 2]]], float32, cpu)
  */
 export function convTranspose1d(
   x: Tensor,

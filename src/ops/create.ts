@@ -19,11 +19,13 @@ export interface TensorOptions {
 }
 
 /**
- * Chooses the backend new tensors live on: 'wasm' (default), 'reference' (a slow interpreter) or
- * 'null' (compiles, never runs). Throws a DeviceError for an unknown name.
+ * Chooses the backend new tensors live on: 'cpu' (machine code; the default where it runs), 'wasm' (the
+ * default elsewhere), 'reference' (a slow interpreter) or 'null' (compiles, never runs). Throws a
+ * DeviceError for an unknown name, and for a backend that cannot run here.
  *
  * @example
  * await setBackend('wasm')
+ * ones([2]).device // -> 'wasm'
  */
 export async function setBackend(name: string): Promise<void> {
   getBackend(name)
@@ -35,7 +37,7 @@ export async function setBackend(name: string): Promise<void> {
  * The backend new tensors live on, or the one of the name given. Throws a DeviceError for an unknown name.
  *
  * @example
- * currentBackend().name // -> 'wasm'
+ * currentBackend().name // -> 'cpu'
  */
 export function currentBackend(device?: string): Backend {
   return getBackend(device ?? config.backend ?? defaultBackendName())
@@ -48,8 +50,8 @@ export type TensorLike = NestedArray<number | bigint | boolean> | TypedArray | T
  * become float32 unless `dtype` says otherwise. Throws a ShapeError when rows differ in length.
  *
  * @example
- * tensor([[1, 2], [3, 4]]) // -> tensor([[1, 2], [3, 4]], float32, wasm)
- * tensor([1, 2], { dtype: 'int32' }) // -> tensor([1, 2], int32, wasm)
+ * tensor([[1, 2], [3, 4]]) // -> tensor([[1, 2], [3, 4]], float32, cpu)
+ * tensor([1, 2], { dtype: 'int32' }) // -> tensor([1, 2], int32, cpu)
  */
 export function tensor(data: TensorLike, options: TensorOptions = {}): Tensor {
   checkOptions('tensor', options, ['dtype', 'device'])
@@ -73,7 +75,7 @@ export function tensor(data: TensorLike, options: TensorOptions = {}): Tensor {
  * Throws a ShapeError when the count does not fit.
  *
  * @example
- * fromTypedArray(new Float32Array([1, 2, 3, 4]), [2, 2]) // -> tensor([[1, 2], [3, 4]], float32, wasm)
+ * fromTypedArray(new Float32Array([1, 2, 3, 4]), [2, 2]) // -> tensor([[1, 2], [3, 4]], float32, cpu)
  */
 export function fromTypedArray(
   data: TypedArray,
@@ -96,7 +98,7 @@ export function fromTypedArray(
  * A tensor of a shape and dtype over a copy of raw little-endian element bytes, as files hold them.
  *
  * @example
- * fromBytes(new Uint8Array([1, 0, 0, 0]), [1], 'int32') // -> tensor([1], int32, wasm)
+ * fromBytes(new Uint8Array([1, 0, 0, 0]), [1], 'int32') // -> tensor([1], int32, cpu)
  */
 export function fromBytes(bytes: Uint8Array, shape: Shape, dtype: DType, device?: string): Tensor {
   const backend = currentBackend(device)
@@ -110,7 +112,7 @@ export function fromBytes(bytes: Uint8Array, shape: Shape, dtype: DType, device?
  * A tensor of one repeated value.
  *
  * @example
- * full([2, 2], 7) // -> tensor([[7, 7], [7, 7]], float32, wasm)
+ * full([2, 2], 7) // -> tensor([[7, 7], [7, 7]], float32, cpu)
  */
 export function full(shape: Shape, value: number, options: TensorOptions = {}): Tensor {
   checkShape('full', shape)
@@ -131,7 +133,7 @@ export function full(shape: Shape, value: number, options: TensorOptions = {}): 
  * A tensor of zeros.
  *
  * @example
- * zeros([2]) // -> tensor([0, 0], float32, wasm)
+ * zeros([2]) // -> tensor([0, 0], float32, cpu)
  */
 export function zeros(shape: Shape, options: TensorOptions = {}): Tensor {
   return full(shape, 0, options)
@@ -141,7 +143,7 @@ export function zeros(shape: Shape, options: TensorOptions = {}): Tensor {
  * A tensor of ones.
  *
  * @example
- * ones([2]) // -> tensor([1, 1], float32, wasm)
+ * ones([2]) // -> tensor([1, 1], float32, cpu)
  */
 export function ones(shape: Shape, options: TensorOptions = {}): Tensor {
   return full(shape, 1, options)

@@ -34,8 +34,8 @@ export interface CrossEntropyOptions extends NllLossOptions {
  *
  * @example
  * const logits = tensor([[2, 0, 0], [0, 1, 0]])
- * crossEntropy(logits, tensor([0, 2], { dtype: 'int32' })) // -> tensor(0.8955, float32, wasm)
- * crossEntropy(logits, tensor([[1, 0, 0], [0, 0.5, 0.5]])) // -> tensor(0.6455, float32, wasm)
+ * crossEntropy(logits, tensor([0, 2], { dtype: 'int32' })) // -> tensor(0.8955, float32, cpu)
+ * crossEntropy(logits, tensor([[1, 0, 0], [0, 0.5, 0.5]])) // -> tensor(0.6455, float32, cpu)
  */
 export function crossEntropy(
   logits: Tensor,
@@ -75,7 +75,7 @@ export function crossEntropy(
  *
  * @example
  * const scores = tensor([[0.7, 0.3], [0.2, 0.8]]).log()
- * nllLoss(scores, tensor([0, 1], { dtype: 'int32' })) // -> tensor(0.2899, float32, wasm)
+ * nllLoss(scores, tensor([0, 1], { dtype: 'int32' })) // -> tensor(0.2899, float32, cpu)
  */
 export function nllLoss(
   logProbabilities: Tensor,

@@ -57,8 +57,8 @@ function run(x: Tensor, attributes: DropoutAttributes): Tensor {
  * for p outside 0 to 1.
  *
  * @example
- * dropout(tensor([1, 2]), { p: 0.5, training: false }) // -> tensor([1, 2], float32, wasm)
- * dropout(ones([1000]), { p: 0.5 }).max() // -> tensor(2, float32, wasm)
+ * dropout(tensor([1, 2]), { p: 0.5, training: false }) // -> tensor([1, 2], float32, cpu)
+ * dropout(ones([1000]), { p: 0.5 }).max() // -> tensor(2, float32, cpu)
  */
 export function dropout(x: Tensor, options: DropoutOptions = {}): Tensor {
   checkTensor('dropout', 'x', x)

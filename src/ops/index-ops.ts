@@ -41,7 +41,7 @@ const gatherOp = defineOp<{ axis: number }>({
  *
  * @example
  * const x = tensor([[1, 2], [3, 4]])
- * gather(x, 1, tensor([[1, 1], [0, 1]], { dtype: 'int32' })) // -> tensor([[2, 2], [3, 4]], float32, wasm)
+ * gather(x, 1, tensor([[1, 1], [0, 1]], { dtype: 'int32' })) // -> tensor([[2, 2], [3, 4]], float32, cpu)
  */
 export function gather(x: Tensor, axis: number, index: Tensor): Tensor {
   checkTensor('gather', 'x', x)
@@ -89,7 +89,7 @@ const scatterAddOp = defineOp<{ axis: number; shape: Shape }>({
  *
  * @example
  * const index = tensor([0, 2, 0], { dtype: 'int32' })
- * scatterAdd(zeros([3]), 0, index, tensor([1, 2, 3])) // -> tensor([4, 0, 2], float32, wasm)
+ * scatterAdd(zeros([3]), 0, index, tensor([1, 2, 3])) // -> tensor([4, 0, 2], float32, cpu)
  */
 export function scatterAdd(x: Tensor, axis: number, index: Tensor, src: Tensor): Tensor {
   checkTensor('scatterAdd', 'x', x)
@@ -147,7 +147,7 @@ export interface OneHotOptions {
  *
  * @example
  * const labels = tensor([0, 2], { dtype: 'int32' })
- * oneHot(labels, { numClasses: 3 }) // -> tensor([[1, 0, 0], [0, 0, 1]], int32, wasm)
+ * oneHot(labels, { numClasses: 3 }) // -> tensor([[1, 0, 0], [0, 0, 1]], int32, cpu)
  */
 export function oneHot(index: Tensor, options: OneHotOptions): Tensor {
   checkTensor('oneHot', 'index', index)
@@ -168,7 +168,7 @@ export function oneHot(index: Tensor, options: OneHotOptions): Tensor {
  *
  * @example
  * const x = tensor([1, 2, 3])
- * maskedFill(x, x.gt(1), -1) // -> tensor([1, -1, -1], float32, wasm)
+ * maskedFill(x, x.gt(1), -1) // -> tensor([1, -1, -1], float32, cpu)
  */
 export function maskedFill(x: Tensor, mask: Tensor, value: Tensor | number): Tensor {
   checkTensor('maskedFill', 'x', x)

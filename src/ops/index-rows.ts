@@ -124,7 +124,7 @@ function addSlices(
  *
  * @example
  * const x = tensor([[1, 2], [3, 4], [5, 6]])
- * indexSelect(x, 0, tensor([2, 0], { dtype: 'int32' })) // -> tensor([[5, 6], [1, 2]], float32, wasm)
+ * indexSelect(x, 0, tensor([2, 0], { dtype: 'int32' })) // -> tensor([[5, 6], [1, 2]], float32, cpu)
  */
 export function indexSelect(x: Tensor, axis: number, index: Tensor): Tensor {
   checkTensor('indexSelect', 'x', x)
@@ -139,7 +139,7 @@ export function indexSelect(x: Tensor, axis: number, index: Tensor): Tensor {
  *
  * @example
  * const index = tensor([1, 1], { dtype: 'int32' })
- * indexAdd(zeros([2, 2]), 0, index, tensor([[1, 2], [3, 4]])) // -> tensor([[0, 0], [4, 6]], float32, wasm)
+ * indexAdd(zeros([2, 2]), 0, index, tensor([[1, 2], [3, 4]])) // -> tensor([[0, 0], [4, 6]], float32, cpu)
  */
 export function indexAdd(x: Tensor, axis: number, index: Tensor, src: Tensor): Tensor {
   checkTensor('indexAdd', 'x', x)
@@ -168,7 +168,7 @@ export interface EmbeddingOptions {
  *
  * @example
  * const weight = tensor([[1, 2], [3, 4], [5, 6]])
- * embedding(weight, tensor([2, 0], { dtype: 'int32' })) // -> tensor([[5, 6], [1, 2]], float32, wasm)
+ * embedding(weight, tensor([2, 0], { dtype: 'int32' })) // -> tensor([[5, 6], [1, 2]], float32, cpu)
  */
 export function embedding(weight: Tensor, index: Tensor, options: EmbeddingOptions = {}): Tensor {
   checkTensor('embedding', 'weight', weight)

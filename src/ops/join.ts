@@ -54,8 +54,8 @@ export interface JoinOptions {
  * `cat`. Throws a ShapeError that says which tensor does not fit and a ValueError for no tensors at all.
  *
  * @example
- * cat([tensor([1, 2]), tensor([3])]) // -> tensor([1, 2, 3], float32, wasm)
- * cat([ones([2, 1]), zeros([2, 2])], { axis: 1 }) // -> tensor([[1, 0, 0], [1, 0, 0]], float32, wasm)
+ * cat([tensor([1, 2]), tensor([3])]) // -> tensor([1, 2, 3], float32, cpu)
+ * cat([ones([2, 1]), zeros([2, 2])], { axis: 1 }) // -> tensor([[1, 0, 0], [1, 0, 0]], float32, cpu)
  */
 export function cat(tensors: readonly Tensor[], options: JoinOptions = {}): Tensor {
   checkTensors('cat', tensors)
@@ -76,8 +76,8 @@ export function cat(tensors: readonly Tensor[], options: JoinOptions = {}): Tens
  * which tensor does not fit and a ValueError for no tensors at all.
  *
  * @example
- * stack([tensor([1, 2]), tensor([3, 4])]) // -> tensor([[1, 2], [3, 4]], float32, wasm)
- * stack([tensor([1, 2]), tensor([3, 4])], { axis: 1 }) // -> tensor([[1, 3], [2, 4]], float32, wasm)
+ * stack([tensor([1, 2]), tensor([3, 4])]) // -> tensor([[1, 2], [3, 4]], float32, cpu)
+ * stack([tensor([1, 2]), tensor([3, 4])], { axis: 1 }) // -> tensor([[1, 3], [2, 4]], float32, cpu)
  */
 export function stack(tensors: readonly Tensor[], options: JoinOptions = {}): Tensor {
   checkTensors('stack', tensors)

@@ -16,7 +16,7 @@ export interface LikeOptions {
  * One repeated value, in the shape, dtype and device of a tensor. PyTorch's `full_like`.
  *
  * @example
- * fullLike(tensor([1, 2]), 7) // -> tensor([7, 7], float32, wasm)
+ * fullLike(tensor([1, 2]), 7) // -> tensor([7, 7], float32, cpu)
  */
 export function fullLike(x: Tensor, value: number, options: LikeOptions = {}): Tensor {
   return like('fullLike', x, value, options)
@@ -26,7 +26,7 @@ export function fullLike(x: Tensor, value: number, options: LikeOptions = {}): T
  * Zeros in the shape, dtype and device of a tensor. PyTorch's `zeros_like`.
  *
  * @example
- * zerosLike(tensor([1, 2])) // -> tensor([0, 0], float32, wasm)
+ * zerosLike(tensor([1, 2])) // -> tensor([0, 0], float32, cpu)
  */
 export function zerosLike(x: Tensor, options: LikeOptions = {}): Tensor {
   return like('zerosLike', x, 0, options)
@@ -36,7 +36,7 @@ export function zerosLike(x: Tensor, options: LikeOptions = {}): Tensor {
  * Ones in the shape, dtype and device of a tensor. PyTorch's `ones_like`.
  *
  * @example
- * onesLike(tensor([1, 2]), { dtype: 'int32' }) // -> tensor([1, 1], int32, wasm)
+ * onesLike(tensor([1, 2]), { dtype: 'int32' }) // -> tensor([1, 1], int32, cpu)
  */
 export function onesLike(x: Tensor, options: LikeOptions = {}): Tensor {
   return like('onesLike', x, 1, options)

@@ -78,7 +78,7 @@ function checkShapes([x, weight, bias]: readonly InputSpec[]): void {
  * `functional.linear`. Throws a ShapeError when the sizes do not fit.
  *
  * @example
- * linear(tensor([[1, 2]]), tensor([[1, 1], [0, 10]]), tensor([0, 5])) // -> tensor([[3, 25]], float32, wasm)
+ * linear(tensor([[1, 2]]), tensor([[1, 1], [0, 10]]), tensor([0, 5])) // -> tensor([[3, 25]], float32, cpu)
  */
 export function linear(x: Tensor, weight: Tensor, bias?: Tensor): Tensor {
   checkTensor('linear', 'x', x)

@@ -24,7 +24,7 @@ function checked(
  * unless both have the same shape.
  *
  * @example
- * mseLoss(tensor([1, 2]), tensor([1, 4])) // -> tensor(2, float32, wasm)
+ * mseLoss(tensor([1, 2]), tensor([1, 4])) // -> tensor(2, float32, cpu)
  */
 export function mseLoss(x: Tensor, target: Tensor, options: LossOptions = {}): Tensor {
   const reduction = checked('mseLoss', x, target, options)
@@ -37,7 +37,7 @@ export function mseLoss(x: Tensor, target: Tensor, options: LossOptions = {}): T
  * unless both have the same shape.
  *
  * @example
- * l1Loss(tensor([1, 2]), tensor([1, 5])) // -> tensor(1.5, float32, wasm)
+ * l1Loss(tensor([1, 2]), tensor([1, 5])) // -> tensor(1.5, float32, cpu)
  */
 export function l1Loss(x: Tensor, target: Tensor, options: LossOptions = {}): Tensor {
   const reduction = checked('l1Loss', x, target, options)
@@ -54,7 +54,7 @@ export interface HuberLossOptions extends LossOptions {
  * `mseLoss`. Throws a ValueError unless delta > 0.
  *
  * @example
- * huberLoss(tensor([0.5, 4]), tensor([0, 0]), { reduction: 'none' }) // -> tensor([0.125, 3.500], float32, wasm)
+ * huberLoss(tensor([0.5, 4]), tensor([0, 0]), { reduction: 'none' }) // -> tensor([0.125, 3.500], float32, cpu)
  */
 export function huberLoss(x: Tensor, target: Tensor, options: HuberLossOptions = {}): Tensor {
   const reduction = checked('huberLoss', x, target, options, ['delta'])
@@ -76,7 +76,7 @@ export interface SmoothL1LossOptions extends LossOptions {
  * divided by beta. Reduced as in `mseLoss`. Throws a ValueError for a negative beta.
  *
  * @example
- * smoothL1Loss(tensor([0.5, 4]), tensor([0, 0]), { beta: 2 }) // -> tensor(1.5313, float32, wasm)
+ * smoothL1Loss(tensor([0.5, 4]), tensor([0, 0]), { beta: 2 }) // -> tensor(1.5313, float32, cpu)
  */
 export function smoothL1Loss(x: Tensor, target: Tensor, options: SmoothL1LossOptions = {}): Tensor {
   const reduction = checked('smoothL1Loss', x, target, options, ['beta'])
@@ -128,7 +128,7 @@ const bceOp = elementwise({
  * loses no precision. Throws a ShapeError unless `x` and `target` have the same shape.
  *
  * @example
- * bceLoss(tensor([0.9, 0.2]), tensor([1, 0])) // -> tensor(0.1643, float32, wasm)
+ * bceLoss(tensor([0.9, 0.2]), tensor([1, 0])) // -> tensor(0.1643, float32, cpu)
  */
 export function bceLoss(x: Tensor, target: Tensor, options: BceLossOptions = {}): Tensor {
   const reduction = checked('bceLoss', x, target, options, ['weight'])
@@ -173,7 +173,7 @@ const softMinus = (x: Tensor): Tensor => dispatch(bceWithLogitsOp, [x, 1, 1])
  * `target` have the same shape.
  *
  * @example
- * bceWithLogitsLoss(tensor([2, -1000]), tensor([1, 0])) // -> tensor(0.0635, float32, wasm)
+ * bceWithLogitsLoss(tensor([2, -1000]), tensor([1, 0])) // -> tensor(0.0635, float32, cpu)
  */
 export function bceWithLogitsLoss(
   x: Tensor,
@@ -208,7 +208,7 @@ export interface KlDivLossOptions {
  *
  * @example
  * const x = tensor([[0.5, 0.5]]).log()
- * klDivLoss(x, tensor([[0.75, 0.25]]), { reduction: 'batchMean' }) // -> tensor(0.1308, float32, wasm)
+ * klDivLoss(x, tensor([[0.75, 0.25]]), { reduction: 'batchMean' }) // -> tensor(0.1308, float32, cpu)
  */
 export function klDivLoss(x: Tensor, target: Tensor, options: KlDivLossOptions = {}): Tensor {
   const where = 'klDivLoss'
@@ -243,7 +243,7 @@ export interface HingeLossOptions extends LossOptions {
  * `mseLoss`. Throws a ShapeError unless both have the same shape.
  *
  * @example
- * hingeLoss(tensor([2, 0.5, -1]), tensor([1, 1, 1]), { reduction: 'none' }) // -> tensor([0.0, 0.5, 2.0], float32, wasm)
+ * hingeLoss(tensor([2, 0.5, -1]), tensor([1, 1, 1]), { reduction: 'none' }) // -> tensor([0.0, 0.5, 2.0], float32, cpu)
  */
 export function hingeLoss(x: Tensor, target: Tensor, options: HingeLossOptions = {}): Tensor {
   const reduction = checked('hingeLoss', x, target, options, ['margin'])

@@ -62,7 +62,7 @@ function inferMatmul(name: string, a: InputSpec, b: InputSpec): { shape: Shape; 
  * result. Throws a ShapeError when the inner sizes differ or an operand is 0-d.
  *
  * @example
- * matmul(tensor([[1, 2], [3, 4]]), tensor([[1], [10]])) // -> tensor([[21], [43]], float32, wasm)
+ * matmul(tensor([[1, 2], [3, 4]]), tensor([[1], [10]])) // -> tensor([[21], [43]], float32, cpu)
  */
 export function matmul(a: Tensor, b: Tensor): Tensor {
   checkTensor('matmul', 'a', a)

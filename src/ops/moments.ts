@@ -66,8 +66,8 @@ const withoutZeros = (x: Tensor): Tensor => x.eq(0).where(1, x)
  * elements than `correction`. PyTorch's `var`.
  *
  * @example
- * variance(tensor([1, 2, 3, 4])) // -> tensor(1.6667, float32, wasm)
- * variance(tensor([1, 2, 3, 4]), { correction: 0 }) // -> tensor(1.25, float32, wasm)
+ * variance(tensor([1, 2, 3, 4])) // -> tensor(1.6667, float32, cpu)
+ * variance(tensor([1, 2, 3, 4]), { correction: 0 }) // -> tensor(1.25, float32, cpu)
  */
 export function variance(x: Tensor, options: VarianceOptions = {}): Tensor {
   checkTensor('variance', 'x', x)
@@ -79,7 +79,7 @@ export function variance(x: Tensor, options: VarianceOptions = {}): Tensor {
  * equal is 0.
  *
  * @example
- * std(tensor([[1, 3], [5, 5]]), { axis: 1 }) // -> tensor([1.4142, 0.0000], float32, wasm)
+ * std(tensor([[1, 3], [5, 5]]), { axis: 1 }) // -> tensor([1.4142, 0.0000], float32, cpu)
  */
 export function std(x: Tensor, options: VarianceOptions = {}): Tensor {
   checkTensor('std', 'x', x)
@@ -117,9 +117,9 @@ const euclidean = reduction({
  * PyTorch's `vector_norm`; throws a ValueError for other norms than 1, 2 and Infinity.
  *
  * @example
- * norm(tensor([3, -4])) // -> tensor(5, float32, wasm)
- * norm(tensor([3, -4]), { p: 1 }) // -> tensor(7, float32, wasm)
- * norm(tensor([3, -4]), { p: Infinity }) // -> tensor(4, float32, wasm)
+ * norm(tensor([3, -4])) // -> tensor(5, float32, cpu)
+ * norm(tensor([3, -4]), { p: 1 }) // -> tensor(7, float32, cpu)
+ * norm(tensor([3, -4]), { p: Infinity }) // -> tensor(4, float32, cpu)
  */
 export function norm(x: Tensor, options: NormOptions = {}): Tensor {
   checkTensor('norm', 'x', x)

@@ -23,7 +23,7 @@ const reshapeOp = defineView('reshape', 'Reshape', ({ g, shapes }) => g.reshape(
  * to the same count.
  *
  * @example
- * reshape(tensor([1, 2, 3, 4]), [2, -1]) // -> tensor([[1, 2], [3, 4]], float32, wasm)
+ * reshape(tensor([1, 2, 3, 4]), [2, -1]) // -> tensor([[1, 2], [3, 4]], float32, cpu)
  */
 export function reshape(x: Tensor, shape: Shape): Tensor {
   checkTensor('reshape', 'x', x)
@@ -117,7 +117,7 @@ function permuted(x: Tensor, axes: readonly number[]): Tensor {
  * Exchanges two axes, by default the last two. A view.
  *
  * @example
- * transpose(tensor([[1, 2], [3, 4]])) // -> tensor([[1, 3], [2, 4]], float32, wasm)
+ * transpose(tensor([[1, 2], [3, 4]])) // -> tensor([[1, 3], [2, 4]], float32, cpu)
  */
 export function transpose(x: Tensor, axis0 = -2, axis1 = -1): Tensor {
   checkTensor('transpose', 'x', x)
@@ -140,7 +140,7 @@ const expandOp = defineView('expand', 'Expand', ({ g }) => g)
  * size. Throws a ShapeError when an axis of another size would have to stretch.
  *
  * @example
- * expand(tensor([[1], [2]]), [2, 3]) // -> tensor([[1, 1, 1], [2, 2, 2]], float32, wasm)
+ * expand(tensor([[1], [2]]), [2, 3]) // -> tensor([[1, 1, 1], [2, 2, 2]], float32, cpu)
  */
 export function expand(x: Tensor, shape: Shape): Tensor {
   checkTensor('expand', 'x', x)
@@ -228,9 +228,9 @@ const sliceOp = defineView<{
  *
  * @example
  * const x = tensor([[1, 2, 3], [4, 5, 6]])
- * slice(x, 0) // -> tensor([1, 2, 3], float32, wasm)
- * slice(x, null, [0, 2]) // -> tensor([[1, 2], [4, 5]], float32, wasm)
- * slice(x, null, [null, null, -1]) // -> tensor([[3, 2, 1], [6, 5, 4]], float32, wasm)
+ * slice(x, 0) // -> tensor([1, 2, 3], float32, cpu)
+ * slice(x, null, [0, 2]) // -> tensor([[1, 2], [4, 5]], float32, cpu)
+ * slice(x, null, [null, null, -1]) // -> tensor([[3, 2, 1], [6, 5, 4]], float32, cpu)
  */
 export function slice(x: Tensor, ...ranges: SliceRange[]): Tensor {
   checkTensor('slice', 'x', x)
@@ -298,7 +298,7 @@ const flipOp = defineView<{ axes: readonly number[] }>('flip', 'Slice', ({ g, at
  * Reverses the order along axes. A view.
  *
  * @example
- * flip(tensor([1, 2, 3])) // -> tensor([3, 2, 1], float32, wasm)
+ * flip(tensor([1, 2, 3])) // -> tensor([3, 2, 1], float32, cpu)
  */
 export function flip(x: Tensor, options: FlipOptions = {}): Tensor {
   checkTensor('flip', 'x', x)

@@ -24,7 +24,7 @@ export interface LayerNormOptions {
  * DTypeError unless `x` holds floats.
  *
  * @example
- * layerNorm(tensor([[1, 2, 3], [4, 4, 4]])) // -> tensor([[-1.2247, 0.0000, 1.2247], [0.0000, 0.0000, 0.0000]], float32, wasm)
+ * layerNorm(tensor([[1, 2, 3], [4, 4, 4]])) // -> tensor([[-1.2247, 0.0000, 1.2247], [0.0000, 0.0000, 0.0000]], float32, cpu)
  */
 export function layerNorm(x: Tensor, options: LayerNormOptions = {}): Tensor {
   const known = ['normalizedShape', 'weight', 'bias', 'eps']
@@ -53,7 +53,7 @@ export interface RmsNormOptions {
  * Sennrich 2019). Shape and dtype of `x`. Throws as `layerNorm` does.
  *
  * @example
- * rmsNorm(tensor([[3, 4], [0, 2]])) // -> tensor([[0.8485, 1.1314], [0.0000, 1.4142]], float32, wasm)
+ * rmsNorm(tensor([[3, 4], [0, 2]])) // -> tensor([[0.8485, 1.1314], [0.0000, 1.4142]], float32, cpu)
  */
 export function rmsNorm(x: Tensor, options: RmsNormOptions = {}): Tensor {
   checkNorm('rmsNorm', x, options, ['normalizedShape', 'weight', 'eps'])
@@ -90,8 +90,8 @@ export interface BatchNormOptions {
  *
  * @example
  * const x = tensor([[1, 10], [3, 30]])
- * batchNorm(x, { training: true }) // -> tensor([[-1, -1], [ 1, 1]], float32, wasm)
- * batchNorm(x, { mean: tensor([1, 10]), variance: tensor([4, 4]), eps: 0 }) // -> tensor([[ 0, 0], [ 1, 10]], float32, wasm)
+ * batchNorm(x, { training: true }) // -> tensor([[-1, -1], [ 1, 1]], float32, cpu)
+ * batchNorm(x, { mean: tensor([1, 10]), variance: tensor([4, 4]), eps: 0 }) // -> tensor([[ 0, 0], [ 1, 10]], float32, cpu)
  */
 export function batchNorm(x: Tensor, options: BatchNormOptions = {}): Tensor {
   checkNorm('batchNorm', x, options, ['weight', 'bias', 'mean', 'variance', 'training', 'eps'])
@@ -129,7 +129,7 @@ export interface GroupNormOptions {
  * divide into the groups.
  *
  * @example
- * groupNorm(tensor([[1, 3, 10, 30]]), { groups: 2 }) // -> tensor([[-1, 1, -1, 1]], float32, wasm)
+ * groupNorm(tensor([[1, 3, 10, 30]]), { groups: 2 }) // -> tensor([[-1, 1, -1, 1]], float32, cpu)
  */
 export function groupNorm(x: Tensor, options: GroupNormOptions): Tensor {
   checkNorm('groupNorm', x, options, ['groups', 'weight', 'bias', 'eps'])
@@ -158,7 +158,7 @@ export interface InstanceNormOptions {
  * there is nothing beside the channels to normalise over.
  *
  * @example
- * instanceNorm(tensor([[[1, 3], [10, 30]]])) // -> tensor([[[-1, 1], [-1, 1]]], float32, wasm)
+ * instanceNorm(tensor([[[1, 3], [10, 30]]])) // -> tensor([[[-1, 1], [-1, 1]]], float32, cpu)
  */
 export function instanceNorm(x: Tensor, options: InstanceNormOptions = {}): Tensor {
   checkNorm('instanceNorm', x, options, ['weight', 'bias', 'eps'])

@@ -54,7 +54,7 @@ const unsliceOp = defineOp<Attributes>({
  * elements do not fit.
  *
  * @example
- * unslice(tensor([1, 2]), { shape: [5], starts: [1], steps: [2] }) // -> tensor([0, 1, 0, 2, 0], float32, wasm)
+ * unslice(tensor([1, 2]), { shape: [5], starts: [1], steps: [2] }) // -> tensor([0, 1, 0, 2, 0], float32, cpu)
  */
 export function unslice(x: Tensor, options: UnsliceOptions): Tensor {
   checkTensor('unslice', 'x', x)
@@ -92,7 +92,7 @@ export interface PadOptions {
  * for negative counts.
  *
  * @example
- * pad(tensor([1, 2]), [[1, 2]], { value: 9 }) // -> tensor([9, 1, 2, 9, 9], float32, wasm)
+ * pad(tensor([1, 2]), [[1, 2]], { value: 9 }) // -> tensor([9, 1, 2, 9, 9], float32, cpu)
  */
 export function pad(
   x: Tensor,

@@ -42,7 +42,7 @@ export interface AvgPoolOptions {
  * no sense.
  *
  * @example
- * maxPool1d(tensor([[[1, 5, 2, 3]]]), { kernelSize: 2 }) // -> tensor([[[5, 3]]], float32, wasm)
+ * maxPool1d(tensor([[[1, 5, 2, 3]]]), { kernelSize: 2 }) // -> tensor([[[5, 3]]], float32, cpu)
  */
 export function maxPool1d(x: Tensor, options: MaxPoolOptions): Tensor {
   return maxPool('maxPool1d', 1, x, options)
@@ -53,7 +53,7 @@ export function maxPool1d(x: Tensor, options: MaxPoolOptions): Tensor {
  * width']; the batch axis may be missing. Gradients and errors as `maxPool1d`. PyTorch's `max_pool2d`.
  *
  * @example
- * maxPool2d(tensor([[[[1, 5], [7, 3]]]]), { kernelSize: 2 }) // -> tensor([[[[7]]]], float32, wasm)
+ * maxPool2d(tensor([[[[1, 5], [7, 3]]]]), { kernelSize: 2 }) // -> tensor([[[[7]]]], float32, cpu)
  * maxPool2d(zeros([8, 16, 28, 28]), { kernelSize: 3, stride: 2, padding: 1 }).shape // -> [8, 16, 14, 14]
  */
 export function maxPool2d(x: Tensor, options: MaxPoolOptions): Tensor {
@@ -65,7 +65,7 @@ export function maxPool2d(x: Tensor, options: MaxPoolOptions): Tensor {
  * be missing. Integers average in float32. PyTorch's `avg_pool1d`. Throws as `maxPool1d` does.
  *
  * @example
- * avgPool1d(tensor([[[1, 5, 2, 4]]]), { kernelSize: 2 }) // -> tensor([[[3, 3]]], float32, wasm)
+ * avgPool1d(tensor([[[1, 5, 2, 4]]]), { kernelSize: 2 }) // -> tensor([[[3, 3]]], float32, cpu)
  */
 export function avgPool1d(x: Tensor, options: AvgPoolOptions): Tensor {
   return avgPool('avgPool1d', 1, x, options)
@@ -77,7 +77,7 @@ export function avgPool1d(x: Tensor, options: AvgPoolOptions): Tensor {
  * does.
  *
  * @example
- * avgPool2d(tensor([[[[1, 5], [7, 3]]]]), { kernelSize: 2 }) // -> tensor([[[[4]]]], float32, wasm)
+ * avgPool2d(tensor([[[[1, 5], [7, 3]]]]), { kernelSize: 2 }) // -> tensor([[[[4]]]], float32, cpu)
  */
 export function avgPool2d(x: Tensor, options: AvgPoolOptions): Tensor {
   return avgPool('avgPool2d', 2, x, options)
@@ -89,7 +89,7 @@ export function avgPool2d(x: Tensor, options: AvgPoolOptions): Tensor {
  * axis may be missing. PyTorch's `adaptive_avg_pool2d`. Throws a ValueError for sizes below 1.
  *
  * @example
- * adaptiveAvgPool2d(tensor([[[[1, 5, 3], [7, 3, 5]]]]), [1, 2]) // -> tensor([[[[4, 4]]]], float32, wasm)
+ * adaptiveAvgPool2d(tensor([[[[1, 5, 3], [7, 3, 5]]]]), [1, 2]) // -> tensor([[[[4, 4]]]], float32, cpu)
  */
 export function adaptiveAvgPool2d(x: Tensor, size: PerAxis): Tensor {
   const where = 'adaptiveAvgPool2d'
@@ -111,7 +111,7 @@ export function adaptiveAvgPool2d(x: Tensor, size: PerAxis): Tensor {
  * Throws a ShapeError without axes to average.
  *
  * @example
- * globalAvgPool(tensor([[[[1, 5], [7, 3]]]])) // -> tensor([[4]], float32, wasm)
+ * globalAvgPool(tensor([[[[1, 5], [7, 3]]]])) // -> tensor([[4]], float32, cpu)
  */
 export function globalAvgPool(x: Tensor): Tensor {
   checkTensor('globalAvgPool', 'x', x)

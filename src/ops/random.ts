@@ -207,7 +207,7 @@ export interface NormalOptions extends RandomOptions {
  * dtypes other than floats.
  *
  * @example
- * normal([2], { mean: 5, std: 0 }) // -> tensor([5, 5], float32, wasm)
+ * normal([2], { mean: 5, std: 0 }) // -> tensor([5, 5], float32, cpu)
  */
 export function normal(shape: Shape, options: NormalOptions = {}): Tensor {
   const dtype = checkRandom('normal', shape, options, ['mean', 'std'])
@@ -223,7 +223,7 @@ export function normal(shape: Shape, options: NormalOptions = {}): Tensor {
  * unless n is a whole number >= 0.
  *
  * @example
- * randperm(5).sum() // -> tensor(10, int32, wasm)
+ * randperm(5).sum() // -> tensor(10, int32, cpu)
  */
 export function randperm(n: number, options: RandomOptions = {}): Tensor {
   checkRandom('randperm', [n], options)
@@ -259,8 +259,8 @@ const bernoulliOp = defineOp<{ dtype: DType }>({
  * ValueError for probabilities outside 0 to 1.
  *
  * @example
- * bernoulli(tensor([0, 1])) // -> tensor([0, 1], float32, wasm)
- * bernoulli(1, [2], { dtype: 'bool' }) // -> tensor([true, true], bool, wasm)
+ * bernoulli(tensor([0, 1])) // -> tensor([0, 1], float32, cpu)
+ * bernoulli(1, [2], { dtype: 'bool' }) // -> tensor([true, true], bool, cpu)
  */
 export function bernoulli(
   p: Tensor | number,

@@ -10,7 +10,7 @@ export type { ReduceOptions } from './reduction.ts'
  * Sum over axes. Integers below int64 and bool sum in int32. The sum of no elements is 0.
  *
  * @example
- * sum(tensor([[1, 2], [3, 4]]), { axis: 0 }) // -> tensor([4, 6], float32, wasm)
+ * sum(tensor([[1, 2], [3, 4]]), { axis: 0 }) // -> tensor([4, 6], float32, cpu)
  */
 export const sum = reduction({
   name: 'sum',
@@ -25,7 +25,7 @@ export const sum = reduction({
  * Arithmetic mean over axes. Integers and bool average in float32. The mean of no elements is NaN.
  *
  * @example
- * mean(tensor([[1, 2], [3, 6]]), { axis: 1 }) // -> tensor([1.5, 4.5], float32, wasm)
+ * mean(tensor([[1, 2], [3, 6]]), { axis: 1 }) // -> tensor([1.5, 4.5], float32, cpu)
  */
 export const mean = reduction({
   name: 'mean',
@@ -43,7 +43,7 @@ export const mean = reduction({
  * Product over axes. Integers below int64 and bool multiply in int32. The product of no elements is 1.
  *
  * @example
- * prod(tensor([[1, 2], [3, 4]]), { axis: 1 }) // -> tensor([2, 12], float32, wasm)
+ * prod(tensor([[1, 2], [3, 4]]), { axis: 1 }) // -> tensor([2, 12], float32, cpu)
  */
 export const prod = reduction({
   name: 'prod',
@@ -108,7 +108,7 @@ const extremeGradient = ({
  * equal largest elements (PyTorch's `amax`). Throws a ShapeError when there is nothing to reduce.
  *
  * @example
- * max(tensor([[1, 5], [7, 3]]), { axis: 1 }) // -> tensor([5, 7], float32, wasm)
+ * max(tensor([[1, 5], [7, 3]]), { axis: 1 }) // -> tensor([5, 7], float32, cpu)
  */
 export const max = reduction({
   name: 'max',
@@ -124,7 +124,7 @@ export const max = reduction({
  * equal smallest elements (PyTorch's `amin`). Throws a ShapeError when there is nothing to reduce.
  *
  * @example
- * min(tensor([[1, 5], [7, 3]])) // -> tensor(1, float32, wasm)
+ * min(tensor([[1, 5], [7, 3]])) // -> tensor(1, float32, cpu)
  */
 export const min = reduction({
   name: 'min',
@@ -140,7 +140,7 @@ export const min = reduction({
  * elements.
  *
  * @example
- * any(tensor([[0, 0], [0, 2]]), { axis: 1 }) // -> tensor([false, true], bool, wasm)
+ * any(tensor([[0, 0], [0, 2]]), { axis: 1 }) // -> tensor([false, true], bool, cpu)
  */
 export const any = reduction({
   name: 'any',
@@ -153,7 +153,7 @@ export const any = reduction({
  * no elements.
  *
  * @example
- * all(tensor([[1, 0], [1, 2]]), { axis: 1 }) // -> tensor([false, true], bool, wasm)
+ * all(tensor([[1, 0], [1, 2]]), { axis: 1 }) // -> tensor([false, true], bool, cpu)
  */
 export const all = reduction({
   name: 'all',

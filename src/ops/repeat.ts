@@ -10,7 +10,7 @@ import { cat } from './join.ts'
  * `Tensor.repeat`. Throws a ShapeError for fewer counts than axes.
  *
  * @example
- * repeat(tensor([1, 2]), [2, 2]) // -> tensor([[1, 2, 1, 2], [1, 2, 1, 2]], float32, wasm)
+ * repeat(tensor([1, 2]), [2, 2]) // -> tensor([[1, 2, 1, 2], [1, 2, 1, 2]], float32, cpu)
  */
 export function repeat(x: Tensor, counts: readonly number[]): Tensor {
   checkTensor('repeat', 'x', x)
@@ -31,7 +31,7 @@ export function repeat(x: Tensor, counts: readonly number[]): Tensor {
  * As `repeat`, but fewer counts than axes are for the last axes. NumPy's and PyTorch's `tile`.
  *
  * @example
- * tile(tensor([[1], [2]]), [3]) // -> tensor([[1, 1, 1], [2, 2, 2]], float32, wasm)
+ * tile(tensor([[1], [2]]), [3]) // -> tensor([[1, 1, 1], [2, 2, 2]], float32, cpu)
  */
 export function tile(x: Tensor, counts: readonly number[]): Tensor {
   checkTensor('tile', 'x', x)
@@ -51,7 +51,7 @@ export interface RepeatInterleaveOptions {
  * Each element several times in a row. PyTorch's `repeat_interleave` with one count.
  *
  * @example
- * repeatInterleave(tensor([1, 2]), { repeats: 2 }) // -> tensor([1, 1, 2, 2], float32, wasm)
+ * repeatInterleave(tensor([1, 2]), { repeats: 2 }) // -> tensor([1, 1, 2, 2], float32, cpu)
  */
 export function repeatInterleave(x: Tensor, options: RepeatInterleaveOptions): Tensor {
   checkTensor('repeatInterleave', 'x', x)
@@ -78,7 +78,7 @@ export interface RollOptions {
  * Throws a ValueError unless there is one shift per axis.
  *
  * @example
- * roll(tensor([1, 2, 3]), { shifts: 1 }) // -> tensor([3, 1, 2], float32, wasm)
+ * roll(tensor([1, 2, 3]), { shifts: 1 }) // -> tensor([3, 1, 2], float32, cpu)
  */
 export function roll(x: Tensor, options: RollOptions): Tensor {
   checkTensor('roll', 'x', x)

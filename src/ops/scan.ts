@@ -33,7 +33,7 @@ const cumsumOp = defineOp<{ axis: number }>({
  * Running sum along an axis, each element included. Integers below int64 and bool sum in int32.
  *
  * @example
- * cumsum(tensor([1, 2, 3]), { axis: 0 }) // -> tensor([1, 3, 6], float32, wasm)
+ * cumsum(tensor([1, 2, 3]), { axis: 0 }) // -> tensor([1, 3, 6], float32, cpu)
  */
 export function cumsum(x: Tensor, options: ScanOptions): Tensor {
   checkTensor('cumsum', 'x', x)

@@ -54,7 +54,7 @@ const whereOp: Op = defineOp({
  * `b` promote. Throws a DTypeError unless the condition is bool.
  *
  * @example
- * where(tensor([true, false]), tensor([1, 2]), 0) // -> tensor([1, 0], float32, wasm)
+ * where(tensor([true, false]), tensor([1, 2]), 0) // -> tensor([1, 0], float32, cpu)
  */
 export function where(condition: Tensor, a: Operand, b: Operand): Tensor {
   checkTensor('where', 'condition', condition)
@@ -118,7 +118,7 @@ const clampOp = elementwise({
  * DTypeError for bools.
  *
  * @example
- * clamp(tensor([-1, 0.5, 2]), { min: 0, max: 1 }) // -> tensor([0.0, 0.5, 1.0], float32, wasm)
+ * clamp(tensor([-1, 0.5, 2]), { min: 0, max: 1 }) // -> tensor([0.0, 0.5, 1.0], float32, cpu)
  */
 export function clamp(x: Tensor, options: ClampOptions): Tensor {
   checkTensor('clamp', 'x', x)
@@ -150,7 +150,7 @@ const lerpOp = elementwise({
  * become float32.
  *
  * @example
- * lerp(tensor([0, 10]), tensor([10, 20]), 0.5) // -> tensor([5, 15], float32, wasm)
+ * lerp(tensor([0, 10]), tensor([10, 20]), 0.5) // -> tensor([5, 15], float32, cpu)
  */
 export function lerp(start: Operand, end: Operand, weight: Operand): Tensor {
   checkOperands('lerp', start, end)
@@ -189,7 +189,7 @@ const largest = {
  * `x`; integers have neither and come back as they are.
  *
  * @example
- * nanToNum(tensor([1, NaN, Infinity]), { posInf: 9 }) // -> tensor([1, 0, 9], float32, wasm)
+ * nanToNum(tensor([1, NaN, Infinity]), { posInf: 9 }) // -> tensor([1, 0, 9], float32, cpu)
  */
 export function nanToNum(x: Tensor, options: NanToNumOptions = {}): Tensor {
   checkTensor('nanToNum', 'x', x)

@@ -11,9 +11,9 @@ import { checkTensor } from './define.ts'
  * leads away from the end.
  *
  * @example
- * arange(3) // -> tensor([0, 1, 2], float32, wasm)
- * arange(1, 2, 0.5) // -> tensor([1.0, 1.5], float32, wasm)
- * arange(5, 0, -2, { dtype: 'int32' }) // -> tensor([5, 3, 1], int32, wasm)
+ * arange(3) // -> tensor([0, 1, 2], float32, cpu)
+ * arange(1, 2, 0.5) // -> tensor([1.0, 1.5], float32, cpu)
+ * arange(5, 0, -2, { dtype: 'int32' }) // -> tensor([5, 3, 1], int32, cpu)
  */
 export function arange(end: number, options?: TensorOptions): Tensor
 export function arange(start: number, end: number, options?: TensorOptions): Tensor
@@ -40,7 +40,7 @@ export function arange(...given: (number | TensorOptions | undefined)[]): Tensor
  * otherwise. PyTorch's `linspace`. Throws a ValueError for a negative number of steps.
  *
  * @example
- * linspace(0, 1, 5) // -> tensor([0.00, 0.25, 0.50, 0.75, 1.00], float32, wasm)
+ * linspace(0, 1, 5) // -> tensor([0.00, 0.25, 0.50, 0.75, 1.00], float32, cpu)
  */
 export function linspace(
   start: number,
@@ -64,7 +64,7 @@ export function linspace(
  * `eye`.
  *
  * @example
- * eye(2) // -> tensor([[1, 0], [0, 1]], float32, wasm)
+ * eye(2) // -> tensor([[1, 0], [0, 1]], float32, cpu)
  */
 export function eye(rows: number, columns = rows, options: TensorOptions = {}): Tensor {
   checkCount('eye', 'rows', rows)
@@ -85,8 +85,8 @@ export interface MeshgridOptions {
  *
  * @example
  * const [x, y] = meshgrid([arange(2), arange(3)])
- * x // -> tensor([[0, 0, 0], [1, 1, 1]], float32, wasm)
- * y // -> tensor([[0, 1, 2], [0, 1, 2]], float32, wasm)
+ * x // -> tensor([[0, 0, 0], [1, 1, 1]], float32, cpu)
+ * y // -> tensor([[0, 1, 2], [0, 1, 2]], float32, cpu)
  */
 export function meshgrid(tensors: readonly Tensor[], options: MeshgridOptions = {}): Tensor[] {
   checkOptions('meshgrid', options, ['indexing'])

@@ -149,7 +149,7 @@ function checked(where: string, x: Tensor, options: SoftmaxOptions): AxisAttribu
  * is subtracted first, so that nothing overflows.
  *
  * @example
- * softmax(tensor([[0, 0], [1, 3]])) // -> tensor([[0.5000, 0.5000], [0.1192, 0.8808]], float32, wasm)
+ * softmax(tensor([[0, 0], [1, 3]])) // -> tensor([[0.5000, 0.5000], [0.1192, 0.8808]], float32, cpu)
  */
 export function softmax(x: Tensor, options: SoftmaxOptions = {}): Tensor {
   return run(softmaxOp, [x], checked('softmax', x, options))
@@ -159,7 +159,7 @@ export function softmax(x: Tensor, options: SoftmaxOptions = {}): Tensor {
  * The logarithm of `softmax`, without its underflow. Shape of `x`; integers become float32.
  *
  * @example
- * logSoftmax(tensor([0, 1000])) // -> tensor([-1000, 0], float32, wasm)
+ * logSoftmax(tensor([0, 1000])) // -> tensor([-1000, 0], float32, cpu)
  */
 export function logSoftmax(x: Tensor, options: SoftmaxOptions = {}): Tensor {
   return run(logSoftmaxOp, [x], checked('logSoftmax', x, options))
@@ -170,7 +170,7 @@ export function logSoftmax(x: Tensor, options: SoftmaxOptions = {}): Tensor {
  * of rows of -Infinity.
  *
  * @example
- * logSumExp(tensor([[1000, 1000], [0, 0]]), { axis: 1 }) // -> tensor([1000.6932,    0.6931], float32, wasm)
+ * logSumExp(tensor([[1000, 1000], [0, 0]]), { axis: 1 }) // -> tensor([1000.6932,    0.6931], float32, cpu)
  */
 export const logSumExp = reduction({
   name: 'logSumExp',

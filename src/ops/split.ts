@@ -20,7 +20,7 @@ export interface SplitOptions {
  *
  * @example
  * split(tensor([1, 2, 3]), 2).length // -> 2
- * split(tensor([1, 2, 3]), [1, 2])[1] // -> tensor([2, 3], float32, wasm)
+ * split(tensor([1, 2, 3]), [1, 2])[1] // -> tensor([2, 3], float32, cpu)
  */
 export function split(
   x: Tensor,
@@ -49,7 +49,7 @@ export function split(
  * above 0.
  *
  * @example
- * chunk(tensor([1, 2, 3, 4, 5]), 2)[1] // -> tensor([4, 5], float32, wasm)
+ * chunk(tensor([1, 2, 3, 4, 5]), 2)[1] // -> tensor([4, 5], float32, cpu)
  */
 export function chunk(x: Tensor, count: number, options: SplitOptions = {}): Tensor[] {
   checkTensor('chunk', 'x', x)
@@ -64,7 +64,7 @@ export function chunk(x: Tensor, count: number, options: SplitOptions = {}): Ten
  * The slices of a tensor along an axis, without that axis. Views. PyTorch's `unbind`.
  *
  * @example
- * unbind(tensor([[1, 2], [3, 4]]))[1] // -> tensor([3, 4], float32, wasm)
+ * unbind(tensor([[1, 2], [3, 4]]))[1] // -> tensor([3, 4], float32, cpu)
  */
 export function unbind(x: Tensor, options: SplitOptions = {}): Tensor[] {
   checkTensor('unbind', 'x', x)
@@ -79,7 +79,7 @@ export function unbind(x: Tensor, options: SplitOptions = {}): Tensor[] {
  * they do not lie inside the axis.
  *
  * @example
- * narrow(tensor([1, 2, 3, 4]), 0, 1, 2) // -> tensor([2, 3], float32, wasm)
+ * narrow(tensor([1, 2, 3, 4]), 0, 1, 2) // -> tensor([2, 3], float32, cpu)
  */
 export function narrow(x: Tensor, axis: number, start: number, length: number): Tensor {
   checkTensor('narrow', 'x', x)

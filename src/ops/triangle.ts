@@ -45,7 +45,7 @@ export interface TriangleOptions {
  * ShapeError for fewer than two axes.
  *
  * @example
- * tril(ones([2, 2])) // -> tensor([[1, 0], [1, 1]], float32, wasm)
+ * tril(ones([2, 2])) // -> tensor([[1, 0], [1, 1]], float32, cpu)
  */
 export function tril(x: Tensor, options: TriangleOptions = {}): Tensor {
   return triangle(trilOp, x, options)
@@ -56,7 +56,7 @@ export function tril(x: Tensor, options: TriangleOptions = {}): Tensor {
  * ShapeError for fewer than two axes.
  *
  * @example
- * triu(ones([2, 2]), { diagonal: 1 }) // -> tensor([[0, 1], [0, 0]], float32, wasm)
+ * triu(ones([2, 2]), { diagonal: 1 }) // -> tensor([[0, 1], [0, 0]], float32, cpu)
  */
 export function triu(x: Tensor, options: TriangleOptions = {}): Tensor {
   return triangle(triuOp, x, options)

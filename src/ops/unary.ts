@@ -6,7 +6,7 @@ import { needsNumbers, unary } from './define.ts'
  * Minus x. Shape and dtype of `x`. Throws a DTypeError for bools.
  *
  * @example
- * neg(tensor([1, -2])) // -> tensor([-1, 2], float32, wasm)
+ * neg(tensor([1, -2])) // -> tensor([-1, 2], float32, cpu)
  */
 export const neg = unary({
   name: 'neg',
@@ -23,7 +23,7 @@ export const neg = unary({
  * for bools.
  *
  * @example
- * abs(tensor([1, -2])) // -> tensor([1, 2], float32, wasm)
+ * abs(tensor([1, -2])) // -> tensor([1, 2], float32, cpu)
  */
 export const abs = unary({
   name: 'abs',
@@ -39,7 +39,7 @@ export const abs = unary({
  * DTypeError for bools.
  *
  * @example
- * sign(tensor([3, 0, -2])) // -> tensor([1, 0, -1], float32, wasm)
+ * sign(tensor([3, 0, -2])) // -> tensor([1, 0, -1], float32, cpu)
  */
 export const sign = unary({
   name: 'sign',
@@ -54,7 +54,7 @@ export const sign = unary({
  * x times x. Shape and dtype of `x`. Throws a DTypeError for bools.
  *
  * @example
- * square(tensor([3, -2])) // -> tensor([9, 4], float32, wasm)
+ * square(tensor([3, -2])) // -> tensor([9, 4], float32, cpu)
  */
 export const square = unary({
   name: 'square',
@@ -68,7 +68,7 @@ export const square = unary({
  * The square root, exactly rounded; NaN below 0. Shape of `x`; integers become float32.
  *
  * @example
- * sqrt(tensor([4, 2])) // -> tensor([2.0000, 1.4142], float32, wasm)
+ * sqrt(tensor([4, 2])) // -> tensor([2.0000, 1.4142], float32, cpu)
  */
 export const sqrt = unary({
   name: 'sqrt',
@@ -82,7 +82,7 @@ export const sqrt = unary({
  * 1 / sqrt(x). Shape of `x`; integers become float32.
  *
  * @example
- * rsqrt(tensor([4, 1])) // -> tensor([0.5, 1.0], float32, wasm)
+ * rsqrt(tensor([4, 1])) // -> tensor([0.5, 1.0], float32, cpu)
  */
 export const rsqrt = unary({
   name: 'rsqrt',
@@ -96,7 +96,7 @@ export const rsqrt = unary({
  * 1 / x. Shape of `x`; integers become float32.
  *
  * @example
- * reciprocal(tensor([4, -1])) // -> tensor([ 0.25, -1.00], float32, wasm)
+ * reciprocal(tensor([4, -1])) // -> tensor([ 0.25, -1.00], float32, cpu)
  */
 export const reciprocal = unary({
   name: 'reciprocal',
@@ -112,7 +112,7 @@ export const reciprocal = unary({
  * The largest whole number that is not above x. Whole dtypes stay as they are. No gradient flows.
  *
  * @example
- * floor(tensor([1.5, -1.5])) // -> tensor([1, -2], float32, wasm)
+ * floor(tensor([1.5, -1.5])) // -> tensor([1, -2], float32, cpu)
  */
 export const floor = unary({
   name: 'floor',
@@ -126,7 +126,7 @@ export const floor = unary({
  * The smallest whole number that is not below x. Whole dtypes stay as they are. No gradient flows.
  *
  * @example
- * ceil(tensor([1.5, -1.5])) // -> tensor([2, -1], float32, wasm)
+ * ceil(tensor([1.5, -1.5])) // -> tensor([2, -1], float32, cpu)
  */
 export const ceil = unary({
   name: 'ceil',
@@ -140,7 +140,7 @@ export const ceil = unary({
  * x without its fraction. Whole dtypes stay as they are. No gradient flows.
  *
  * @example
- * trunc(tensor([1.5, -1.5])) // -> tensor([1, -1], float32, wasm)
+ * trunc(tensor([1.5, -1.5])) // -> tensor([1, -1], float32, cpu)
  */
 export const trunc = unary({
   name: 'trunc',
@@ -153,7 +153,7 @@ export const trunc = unary({
  * The nearest whole number, halves to the even one. Whole dtypes stay as they are. No gradient flows.
  *
  * @example
- * round(tensor([0.5, 1.5, 2.4])) // -> tensor([0, 2, 2], float32, wasm)
+ * round(tensor([0.5, 1.5, 2.4])) // -> tensor([0, 2, 2], float32, cpu)
  */
 export const round = unary({
   name: 'round',
@@ -169,7 +169,7 @@ export const round = unary({
  * e to the power x. Shape of `x`; integers become float32.
  *
  * @example
- * exp(tensor([0, 1])) // -> tensor([1.0000, 2.7183], float32, wasm)
+ * exp(tensor([0, 1])) // -> tensor([1.0000, 2.7183], float32, cpu)
  */
 export const exp = unary({
   name: 'exp',
@@ -184,7 +184,7 @@ export const exp = unary({
  * exp(x) - 1, accurate near 0. Shape of `x`; integers become float32.
  *
  * @example
- * expm1(tensor([0, 1])) // -> tensor([0.0000, 1.7183], float32, wasm)
+ * expm1(tensor([0, 1])) // -> tensor([0.0000, 1.7183], float32, cpu)
  */
 export const expm1 = unary({
   name: 'expm1',
@@ -197,7 +197,7 @@ export const expm1 = unary({
  * The natural logarithm; -Infinity at 0 and NaN below. Shape of `x`; integers become float32.
  *
  * @example
- * log(tensor([1, 10])) // -> tensor([0.0000, 2.3026], float32, wasm)
+ * log(tensor([1, 10])) // -> tensor([0.0000, 2.3026], float32, cpu)
  */
 export const log = unary({
   name: 'log',
@@ -211,7 +211,7 @@ export const log = unary({
  * log(1 + x), accurate near 0. Shape of `x`; integers become float32.
  *
  * @example
- * log1p(tensor([0, 1])) // -> tensor([0.0000, 0.6931], float32, wasm)
+ * log1p(tensor([0, 1])) // -> tensor([0.0000, 0.6931], float32, cpu)
  */
 export const log1p = unary({
   name: 'log1p',
@@ -224,7 +224,7 @@ export const log1p = unary({
  * The logarithm to base 2. Shape of `x`; integers become float32.
  *
  * @example
- * log2(tensor([1, 8])) // -> tensor([0, 3], float32, wasm)
+ * log2(tensor([1, 8])) // -> tensor([0, 3], float32, cpu)
  */
 export const log2 = unary({
   name: 'log2',
@@ -237,7 +237,7 @@ export const log2 = unary({
  * The logarithm to base 10. Shape of `x`; integers become float32.
  *
  * @example
- * log10(tensor([1, 1000])) // -> tensor([0, 3], float32, wasm)
+ * log10(tensor([1, 1000])) // -> tensor([0, 3], float32, cpu)
  */
 export const log10 = unary({
   name: 'log10',
@@ -253,7 +253,7 @@ export const log10 = unary({
  * past 2^22 (float64: 2^50) x counts as 0.
  *
  * @example
- * sin(tensor([0, 1])) // -> tensor([0.0000, 0.8415], float32, wasm)
+ * sin(tensor([0, 1])) // -> tensor([0.0000, 0.8415], float32, cpu)
  */
 export const sin = unary({
   name: 'sin',
@@ -268,7 +268,7 @@ export const sin = unary({
  * past 2^22 (float64: 2^50) x counts as 0.
  *
  * @example
- * cos(tensor([0, 1])) // -> tensor([1.0000, 0.5403], float32, wasm)
+ * cos(tensor([0, 1])) // -> tensor([1.0000, 0.5403], float32, cpu)
  */
 export const cos = unary({
   name: 'cos',
@@ -283,7 +283,7 @@ export const cos = unary({
  * past 2^22 (float64: 2^50) x counts as 0.
  *
  * @example
- * tan(tensor([0, 1])) // -> tensor([0.0000, 1.5574], float32, wasm)
+ * tan(tensor([0, 1])) // -> tensor([0.0000, 1.5574], float32, cpu)
  */
 export const tan = unary({
   name: 'tan',
@@ -297,7 +297,7 @@ export const tan = unary({
  * The inverse sine, from -pi/2 to pi/2; NaN outside -1 to 1. Shape of `x`; integers become float32.
  *
  * @example
- * asin(tensor([0, 1])) // -> tensor([0.0000, 1.5708], float32, wasm)
+ * asin(tensor([0, 1])) // -> tensor([0.0000, 1.5708], float32, cpu)
  */
 export const asin = unary({
   name: 'asin',
@@ -311,7 +311,7 @@ export const asin = unary({
  * The inverse cosine, from 0 to pi; NaN outside -1 to 1. Shape of `x`; integers become float32.
  *
  * @example
- * acos(tensor([0, 1])) // -> tensor([1.5708, 0.0000], float32, wasm)
+ * acos(tensor([0, 1])) // -> tensor([1.5708, 0.0000], float32, cpu)
  */
 export const acos = unary({
   name: 'acos',
@@ -325,7 +325,7 @@ export const acos = unary({
  * The inverse tangent, from -pi/2 to pi/2. Shape of `x`; integers become float32.
  *
  * @example
- * atan(tensor([0, 1])) // -> tensor([0.0000, 0.7854], float32, wasm)
+ * atan(tensor([0, 1])) // -> tensor([0.0000, 0.7854], float32, cpu)
  */
 export const atan = unary({
   name: 'atan',
@@ -339,7 +339,7 @@ export const atan = unary({
  * The hyperbolic sine. Shape of `x`; integers become float32.
  *
  * @example
- * sinh(tensor([0, 1])) // -> tensor([0.0000, 1.1752], float32, wasm)
+ * sinh(tensor([0, 1])) // -> tensor([0.0000, 1.1752], float32, cpu)
  */
 export const sinh = unary({
   name: 'sinh',
@@ -353,7 +353,7 @@ export const sinh = unary({
  * The hyperbolic cosine. Shape of `x`; integers become float32.
  *
  * @example
- * cosh(tensor([0, 1])) // -> tensor([1.0000, 1.5431], float32, wasm)
+ * cosh(tensor([0, 1])) // -> tensor([1.0000, 1.5431], float32, cpu)
  */
 export const cosh = unary({
   name: 'cosh',
@@ -367,7 +367,7 @@ export const cosh = unary({
  * The hyperbolic tangent. Shape of `x`; integers become float32.
  *
  * @example
- * tanh(tensor([0, 1])) // -> tensor([0.0000, 0.7616], float32, wasm)
+ * tanh(tensor([0, 1])) // -> tensor([0.0000, 0.7616], float32, cpu)
  */
 export const tanh = unary({
   name: 'tanh',
@@ -382,7 +382,7 @@ export const tanh = unary({
  * become float32.
  *
  * @example
- * erf(tensor([0, 1])) // -> tensor([0.0000, 0.8427], float32, wasm)
+ * erf(tensor([0, 1])) // -> tensor([0.0000, 0.8427], float32, cpu)
  */
 export const erf = unary({
   name: 'erf',

@@ -18,8 +18,8 @@ export interface ClipGradNormOptions {
  * @example
  * const w = new nn.Parameter(tensor([1, 1]))
  * w.mul(tensor([30, 40])).sum().backward()
- * optim.clipGradNorm([w], 1) // -> tensor(50, float32, wasm)
- * w.grad // -> tensor([0.6, 0.8], float32, wasm)
+ * optim.clipGradNorm([w], 1) // -> tensor(50, float32, cpu)
+ * w.grad // -> tensor([0.6, 0.8], float32, cpu)
  */
 export function clipGradNorm(
   parameters: Iterable<Parameter>,
@@ -52,7 +52,7 @@ export function clipGradNorm(
  * const w = new nn.Parameter(tensor([1, 1]))
  * w.mul(tensor([30, -4])).sum().backward()
  * optim.clipGradValue([w], 5)
- * w.grad // -> tensor([ 5, -4], float32, wasm)
+ * w.grad // -> tensor([ 5, -4], float32, cpu)
  */
 export function clipGradValue(parameters: Iterable<Parameter>, clipValue: number): void {
   checkLimit('clipGradValue', 'clipValue', clipValue)

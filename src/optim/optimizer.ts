@@ -48,7 +48,7 @@ export interface OptimizerState {
  * const optimizer = new optim.SGD([w], { lr: 0.5 })
  * w.mul(w).sum().backward()
  * optimizer.step()
- * w // -> tensor([0, 0], float32, wasm, requiresGrad)
+ * w // -> tensor([0, 0], float32, cpu, requiresGrad)
  * optimizer.zeroGrad()
  */
 export abstract class Optimizer<H extends Hyperparameters = Hyperparameters> {

@@ -106,8 +106,8 @@ export function updateCells<A extends Attributes>(
  *
  * @example
  * const p = new nn.Parameter(tensor([1, 2]))
- * p // -> tensor([1, 2], float32, wasm, requiresGrad)
- * p.assign(tensor([3, 4])) // -> tensor([3, 4], float32, wasm, requiresGrad)
+ * p // -> tensor([1, 2], float32, cpu, requiresGrad)
+ * p.assign(tensor([3, 4])) // -> tensor([3, 4], float32, cpu, requiresGrad)
  * p.assign(tensor([3, 4, 5]))
  * // ShapeError: assign: a value of shape [3] for a Parameter of shape [2]. Expected the same shape; reshape it
  */
@@ -122,7 +122,7 @@ export class Parameter extends Cell {
  * A value that is kept with the model but not learned, such as the running mean of a norm.
  *
  * @example
- * new nn.Buffer(tensor([0, 0])).assign(tensor([1, 2])) // -> tensor([1, 2], float32, wasm)
+ * new nn.Buffer(tensor([0, 0])).assign(tensor([1, 2])) // -> tensor([1, 2], float32, cpu)
  */
 export class Buffer extends Cell {}
 

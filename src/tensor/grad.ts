@@ -28,8 +28,8 @@ type LossFunction<Args extends unknown[]> = (...args: Args) => Tensor
  *
  * @example
  * const f = (x: Tensor) => x.mul(x).mul(x).sum()
- * grad(f)(tensor([2])) // -> tensor([12], float32, wasm)
- * grad((x: Tensor) => grad(f)(x).sum())(tensor([2])) // -> tensor([12], float32, wasm)
+ * grad(f)(tensor([2])) // -> tensor([12], float32, cpu)
+ * grad((x: Tensor) => grad(f)(x).sum())(tensor([2])) // -> tensor([12], float32, cpu)
  */
 export function grad<Args extends unknown[]>(
   f: LossFunction<Args>,
@@ -53,7 +53,7 @@ export function grad<Args extends unknown[]>(
  * @example
  * const [value, slope] = valueAndGrad((x: Tensor) => x.mul(x).sum())(tensor([3]))
  * value.itemSync() // -> 9
- * slope // -> tensor([6], float32, wasm)
+ * slope // -> tensor([6], float32, cpu)
  */
 export function valueAndGrad<Args extends unknown[]>(
   f: LossFunction<Args>,
@@ -108,7 +108,7 @@ export function valueAndGrad<Args extends unknown[]>(
  * @example
  * const x = tensor([2]).requireGrad()
  * const y = x.mul(x).sum()
- * gradients([y], [x])[0] // -> tensor([4], float32, wasm)
+ * gradients([y], [x])[0] // -> tensor([4], float32, cpu)
  */
 export function gradients(
   outputs: readonly Tensor[],
@@ -142,7 +142,7 @@ export interface CustomGradient {
  *
  * @example
  * const identityWithHalfGradient = customGrad((x) => ({ value: x, gradient: (g) => g.mul(0.5) }))
- * grad((x: Tensor) => identityWithHalfGradient(x).sum())(tensor([1, 2])) // -> tensor([0.5, 0.5], float32, wasm)
+ * grad((x: Tensor) => identityWithHalfGradient(x).sum())(tensor([1, 2])) // -> tensor([0.5, 0.5], float32, cpu)
  */
 export function customGrad(
   f: (...inputs: Tensor[]) => CustomGradient,

@@ -9,7 +9,7 @@ const threshold = 1000
 const edge = 3
 const precision = 4
 
-/** `tensor([[1, 2], [3, 4]], float32, wasm)`; large tensors are shortened and show their shape. */
+/** `tensor([[1, 2], [3, 4]], float32, cpu)`; large tensors are shortened and show their shape. */
 export function formatTensor(t: Tensor): string {
   const notes = [t.dtype, t.device]
   if (t.size > threshold || t.size === 0) notes.unshift(`shape ${formatShape(t.shape)}`)

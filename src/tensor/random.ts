@@ -26,7 +26,7 @@ const word = 2 ** 32
  * const generator = new Generator(7)
  * const first = rand([2], { generator })
  * generator.manualSeed(7)
- * rand([2], { generator }).sub(first) // -> tensor([0, 0], float32, wasm)
+ * rand([2], { generator }).sub(first) // -> tensor([0, 0], float32, cpu)
  */
 export class Generator {
   #seed = 0
@@ -92,7 +92,7 @@ export const defaultGenerator = new Generator(Math.floor(Math.random() * Number.
  * manualSeed(0)
  * const a = randn([3])
  * manualSeed(0)
- * randn([3]).sub(a) // -> tensor([0, 0, 0], float32, wasm)
+ * randn([3]).sub(a) // -> tensor([0, 0, 0], float32, cpu)
  */
 export function manualSeed(seed: number): Generator {
   return defaultGenerator.manualSeed(seed)

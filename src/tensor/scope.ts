@@ -80,7 +80,7 @@ export function unscoped<T>(body: () => T): T {
  * and objects of tensors) and those the tape still needs. Nobody has to call this; it frees earlier.
  *
  * @example
- * tidy(() => tensor([1, 2]).mul(3).sum()) // -> tensor(9, float32, wasm)
+ * tidy(() => tensor([1, 2]).mul(3).sum()) // -> tensor(9, float32, cpu)
  */
 export function tidy<T>(body: () => T): T {
   let kept: Set<Block> | undefined

@@ -36,7 +36,7 @@ export type GradHook = (grad: Tensor) => Tensor | undefined | void
  * @example
  * const a = tensor([[1, 2], [3, 4]])
  * a.shape // -> [2, 2]
- * a.add(10) // -> tensor([[11, 12], [13, 14]], float32, wasm)
+ * a.add(10) // -> tensor([[11, 12], [13, 14]], float32, cpu)
  */
 export class Tensor {
   /** The memory behind the tensor; several tensors may share it. */
@@ -115,7 +115,7 @@ export class Tensor {
    * @example
    * const x = tensor([1, 2]).requireGrad()
    * x.mul(x).sum().backward()
-   * x.grad // -> tensor([2, 4], float32, wasm)
+   * x.grad // -> tensor([2, 4], float32, cpu)
    */
   requireGrad(requires = true): this {
     if (requires && dtypes[this.dtype].kind !== 'float')
@@ -138,7 +138,7 @@ export class Tensor {
    * @example
    * const w = tensor([3]).requireGrad()
    * w.mul(w).sum().backward()
-   * w.grad // -> tensor([6], float32, wasm)
+   * w.grad // -> tensor([6], float32, cpu)
    */
   backward(options: BackwardOptions = {}): void {
     runBackward(this, options)

@@ -164,7 +164,7 @@ export class Recall implements Metric {
  * The mean of the squared differences.
  *
  * @example
- * new MeanSquaredError().measure(tensor([1, 2]), tensor([1, 4])).total // -> tensor(4, float32, wasm)
+ * new MeanSquaredError().measure(tensor([1, 2]), tensor([1, 4])).total // -> tensor(4, float32, cpu)
  */
 export class MeanSquaredError implements Metric {
   readonly name: string = 'meanSquaredError'
@@ -179,7 +179,7 @@ export class MeanSquaredError implements Metric {
  * The mean of the differences without their sign.
  *
  * @example
- * new MeanAbsoluteError().measure(tensor([1, 2]), tensor([1, 4])).total // -> tensor(2, float32, wasm)
+ * new MeanAbsoluteError().measure(tensor([1, 2]), tensor([1, 4])).total // -> tensor(2, float32, cpu)
  */
 export class MeanAbsoluteError implements Metric {
   readonly name: string = 'meanAbsoluteError'

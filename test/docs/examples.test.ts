@@ -3,10 +3,13 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
-import { describe, expect, test } from 'vitest'
+import { afterEach, describe, expect, test } from 'vitest'
+import { configure } from 'tandem'
 import { extractExamples, listUndocumentedExports } from '../../scripts/examples.ts'
 import { parseExample, runExample } from '../../scripts/run-examples.ts'
 import { readSources } from '../../scripts/source-files.ts'
+import { config } from '../../src/util/config.ts'
+import { defaultDevice } from '../devices.ts'
 
 const ROOT = join(import.meta.dirname, '../..')
 const DOCUMENTED = ['tensor', 'ops', 'nn', 'optim', 'data', 'io', 'vision', 'train']
@@ -16,6 +19,10 @@ const files = readSources(join(ROOT, 'src'))
 const entries = isReady ? publicEntries() : {}
 
 describe.skipIf(!isReady)('examples', async () => {
+  // An example may choose another backend; the next one starts with the default again.
+  const { backend } = config
+  afterEach(() => configure({ backend }))
+
   const modules: Record<string, object> = {}
   for (const [name, path] of Object.entries(entries)) modules[name] = await importSource(path)
   const scope: Record<string, unknown> = { ...modules.tandem }
@@ -30,7 +37,8 @@ describe.skipIf(!isReady)('examples', async () => {
         if (typeof manualSeed === 'function') manualSeed(0)
         try {
           // The names of its own file let an example show what only the library itself uses.
-          await runExample(code, { ...scope, ...(await importSource(path)) }, modules)
+          const names = { ...scope, ...(await importSource(path)) }
+          await runExample(code, names, modules, defaultDevice)
         } catch (error) {
           throw new Error(`src/${path}:${line}: ${String(error)}`, { cause: error })
         }

@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest'
 import { manualSeed, tensor, type DType, type Tensor } from 'tandem'
 import type * as nn from 'tandem/nn'
 import { SGD } from 'tandem/optim'
+import { defaultDevice } from '../devices.ts'
 
 type AnyLayer = nn.Module & { forward(...inputs: Tensor[]): Tensor }
 
@@ -31,7 +32,7 @@ export function checkLayer(spec: LayerSpec): void {
     manualSeed(1)
     return layer.forward(...xs)
   }
-  const placed = (xs: Tensor[], dtype: DType, device = 'wasm') =>
+  const placed = (xs: Tensor[], dtype: DType, device = defaultDevice) =>
     xs.map((x) => (x.dtype === 'float32' ? x.cast(dtype) : x).to(device))
 
   describe(name, () => {
@@ -101,7 +102,7 @@ export function checkLayer(spec: LayerSpec): void {
         same.loadStateDict(layer.stateDict())
         const here = run(same.eval(), placed(inputs(), 'float64'))
         const again = run(layer.eval(), placed(inputs(), 'float64', 'reference'))
-        expect(largest(here.sub(again.to('wasm')))).toBeLessThan(1e-12)
+        expect(largest(here.sub(again.to(defaultDevice)))).toBeLessThan(1e-12)
       })
 
     for (const { make: wrong, message } of errors)

@@ -1,9 +1,9 @@
 /** @file The checks that harness.ts runs on every row. */
 import { expect } from 'vitest'
 import { gradcheck, type DType, type Tensor } from 'tandem'
-import { backendNames, getBackend } from '../../src/backend/backend.ts'
 import { dtypes } from '../../src/core/dtype.ts'
 import { sameShape } from '../../src/core/shape.ts'
+import { defaultDevice } from '../devices.ts'
 import { elementsFor, layouts, randomFor, repeated, specOf, toPlain, toTensor } from './inputs.ts'
 import type { PlainArray } from './plain.ts'
 import { defaultTolerance, floats, type ErrorSample, type Row, type Sample } from './row.ts'
@@ -21,11 +21,6 @@ export const modes: readonly Mode[] = [
   },
 ]
 const eager = modes[0]!
-
-/** Backends whose results can be read at once, and are results. */
-export const readableBackends = backendNames().filter(
-  (name) => name !== 'null' && getBackend(name).synchronous,
-)
 
 /** Values, shapes and dtypes against the reference, on one backend in one mode. */
 export function checkValues(row: Row, device: string, mode: Mode): void {
@@ -75,8 +70,8 @@ export function checkLayouts(row: Row): void {
       const where = `sample ${s} ${dtype}, inputs ${chosen.join(', ')}`
       const used = elements.map((x, i) => (chosen[i] === 'expanded' ? repeated(x) : x))
       const typeOf = (i: number) => specOf(sample.inputs[i]!).dtype ?? dtype
-      const rowMajor = used.map((x, i) => toTensor(x, typeOf(i), 'wasm'))
-      const views = used.map((x, i) => layouts[chosen[i]!]!(x, typeOf(i), 'wasm'))
+      const rowMajor = used.map((x, i) => toTensor(x, typeOf(i), defaultDevice))
+      const views = used.map((x, i) => layouts[chosen[i]!]!(x, typeOf(i), defaultDevice))
       const expected = eager.run(row.call, [...rowMajor, ...(sample.args ?? [])])
       const outputs = eager.run(row.call, [...views, ...(sample.args ?? [])])
       outputs.forEach((output, i) => {
@@ -92,7 +87,7 @@ export function checkGradients(row: Row, order: 'first' | 'second'): void {
   for (const [s, sample] of row.samples.entries()) {
     if (sample.grad === false) continue
     const specs = sample.inputs.map(specOf)
-    const inputs = makeInputs(row, sample, 'float64', 'wasm')
+    const inputs = makeInputs(row, sample, 'float64', defaultDevice)
     const moving = specs.flatMap((x, i) =>
       x.constant !== true && inputs[i]!.dtype === 'float64' ? [i] : [],
     )
@@ -105,7 +100,13 @@ export function checkGradients(row: Row, order: 'first' | 'second'): void {
         .filter((t) => dtypes[t.dtype].kind === 'float')
         .map((t) =>
           t
-            .mul(toTensor(elementsFor({ shape: t.shape }, 'float64', random), 'float64', 'wasm'))
+            .mul(
+              toTensor(
+                elementsFor({ shape: t.shape }, 'float64', random),
+                'float64',
+                defaultDevice,
+              ),
+            )
             .sum(),
         )
         .reduce((a, b) => a.add(b))
@@ -125,7 +126,7 @@ export function checkGradients(row: Row, order: 'first' | 'second'): void {
 
 /** Gradients have the shape and dtype of their inputs, in float32 too. */
 function checkGradientSpecs(row: Row, sample: Sample, moving: readonly number[], s: number): void {
-  const inputs = makeInputs(row, sample, 'float32', 'wasm')
+  const inputs = makeInputs(row, sample, 'float32', defaultDevice)
   for (const i of moving) inputs[i]!.requireGrad()
   const outputs = eager.run(row.call, [...inputs, ...(sample.args ?? [])])
   const loss = outputs.filter((t) => t.requiresGrad).map((t) => t.sum())

@@ -7,8 +7,8 @@ import {
   checkLayouts,
   checkValues,
   modes,
-  readableBackends,
 } from './checks.ts'
+import { readableBackends } from '../devices.ts'
 import type { Row } from './row.ts'
 
 /** Registers the tests of a row. */

@@ -20,6 +20,7 @@ import type { Group } from '../../src/ir/group.ts'
 import { permutation } from '../../src/tensor/random.ts'
 import { threefryExpr, threefryOf, type Words } from '../../src/tensor/threefry.ts'
 import { runInterpreted, runWasm } from '../codegen/run-group.ts'
+import { readableBackends } from '../devices.ts'
 
 // Known answers of Random123's threefry2x32 with 20 rounds: counter, key, words.
 const known: [Words<number>, Words<number>, Words<number>][] = [
@@ -89,7 +90,7 @@ describe('streams', () => {
         ...t.dataSync(),
       ])
     }
-    expect(draw('wasm')).toEqual(draw('reference'))
+    for (const device of readableBackends) expect(draw(device), device).toEqual(draw('reference'))
   })
 
   test('do not depend on how they are cut into draws', () => {

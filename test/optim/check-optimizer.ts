@@ -1,9 +1,9 @@
 /** @file The conformance suite of optimizers: every one of them passes all of it. */
 import { describe, expect, test, vi } from 'vitest'
-import { tensor, type DType } from 'tandem'
+import { currentBackend, tensor, type DType } from 'tandem'
 import * as nn from 'tandem/nn'
 import type { Optimizer } from 'tandem/optim'
-import { getBackend } from '../../src/backend/backend.ts'
+import { readableBackends } from '../devices.ts'
 
 /** The published update for one number: changes `state`, returns the new value. `t` counts from 1. */
 export type Reference = (p: number, g: number, state: Record<string, number>, t: number) => number
@@ -38,7 +38,7 @@ export function checkOptimizer({ name, make, converges, variants, errors }: Opti
   describe(name, () => {
     const tolerance: Partial<Record<DType, number>> = { float64: 1e-12, float32: 1e-5 }
     for (const { title, options, reference } of variants)
-      for (const device of ['wasm', 'reference'])
+      for (const device of readableBackends)
         test(`${title}: five steps of the published update, on ${device}`, () => {
           for (const [dtype, limit] of Object.entries(tolerance)) {
             const p = new nn.Parameter(tensor(start, { dtype: dtype as DType, device }))
@@ -142,8 +142,8 @@ export function checkOptimizer({ name, make, converges, variants, errors }: Opti
     })
 
     test('thousands of steps need no memory and compile nothing', () => {
-      const wasm = getBackend('wasm')
-      const compile = vi.spyOn(wasm, 'compile')
+      const backend = currentBackend()
+      const compile = vi.spyOn(backend, 'compile')
       const p = new nn.Parameter(tensor(start))
       const gradient = tensor(gradientAt(1))
       const optimizer = make([p], { lr: 1e-3 })
@@ -154,11 +154,11 @@ export function checkOptimizer({ name, make, converges, variants, errors }: Opti
       }
       for (let i = 0; i < 20; i++) step()
       const { storage } = p
-      const { current } = wasm.memoryStats()
+      const { current } = backend.memoryStats()
       compile.mockClear()
       for (let i = 0; i < 2000; i++) step()
       expect(p.storage).toBe(storage)
-      expect(wasm.memoryStats().current).toBe(current)
+      expect(backend.memoryStats().current).toBe(current)
       expect(compile).not.toHaveBeenCalled()
       compile.mockRestore()
     })

@@ -131,3 +131,10 @@ test('printing is compared without regard to spacing and quotes', () => {
   expect(printsAs(0.123456, '0.123...')).toBe(true)
   expect(printsAs(0.123456, '0.123')).toBe(false)
 })
+
+test('where another device is the default, cpu in an example stands for it', async () => {
+  expect(printsAs('tensor(1, float32, wasm)', 'tensor(1, float32, cpu)', 'wasm')).toBe(true)
+  expect(printsAs('tensor(1, float32, wasm)', 'tensor(1, float32, cpu)')).toBe(false)
+  expect(printsAs('cpus', 'cpus', 'wasm')).toBe(true)
+  await runExample("device // -> 'cpu'", { device: 'wasm' }, {}, 'wasm')
+})
