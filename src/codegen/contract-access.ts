@@ -37,6 +37,8 @@ export interface Way {
   /** The operand without the guards. */
   readonly value: Expr
   readonly bounds: Bounds | undefined
+  /** What the guards leave out is zero, and so are lanes that a mask switches off. */
+  readonly isZeroOutside: boolean
   /** Vectors fit everywhere but at the end: one axis, nothing guarded. */
   readonly isSimple: boolean
 }
@@ -47,20 +49,24 @@ export function wayToRead(s: ExprBuilder, operand: Operand, traits: TargetTraits
   const along = (which: 'lines' | 'depth', axes: readonly Axis[]): Way | undefined => {
     const axis = axes[axes.length - 1]
     if (axis === undefined) return undefined
-    if (typeof axis.extent === 'number' && axis.extent < lanes) return undefined
+    // Under masks a part of a vector is worth reading, too.
+    const least = which === 'lines' && traits.tail === 'mask' ? lanes / 4 : lanes
+    if (typeof axis.extent === 'number' && axis.extent < least) return undefined
     const bounds: Bounds[] = []
+    let isZeroOutside = true
     const value = rewrite(s, operand.value, (e) => {
       if (e.kind !== 'load' || e.guard === undefined) return undefined
       const solved = boundsOf(s, e.guard, axis)
       if (solved === undefined) return undefined
       bounds.push(solved)
+      isZeroOutside &&= Number(e.otherwise) === 0 && e === operand.value
       return s.load(e.buffer, e.dtype, e.index)
     })
     if (!freeAxes(value).has(axis) || !contiguousAlong([value], axis)) return undefined
     if (chooseLanes(s, [value], [], axis, traits) === 1) return undefined
     const isSimple = bounds.length === 0 && axes.length === 1
     const joined = bounds.length > 0 ? joinBounds(bounds) : undefined
-    return { along: which, lanes, value, bounds: joined, isSimple }
+    return { along: which, lanes, value, bounds: joined, isZeroOutside, isSimple }
   }
   return along('lines', operand.own) ?? along('depth', operand.summed)
 }

@@ -50,8 +50,8 @@ export function chooseBlocks(c: Contraction, traits: TargetTraits, layout: Layou
 }
 
 /**
- * The tile that covers rows x columns for the least: each step of a tile takes as long as it has sums,
- * and a little more. Of sides that are not known, every tile covers the same share.
+ * The tile that covers rows x columns for the least: each step of a tile takes as long as it has sums
+ * (or loads, of A one by one), and a little more. Of sides that are not known, every tile covers the same share.
  */
 function chooseTile(tiles: readonly Tile[], lanes: number, rows: number, columns: number): Tile {
   const covered = (extent: number, unit: number) =>
@@ -59,7 +59,8 @@ function chooseTile(tiles: readonly Tile[], lanes: number, rows: number, columns
   const price = (tile: Tile) => {
     const sums = tile.rows * tile.vectors
     const waste = covered(rows, tile.rows) * covered(columns, tile.vectors * lanes)
-    return (waste * (sums + stepOverhead)) / sums
+    const loads = tile.rows + tile.vectors
+    return (waste * (Math.max(sums, loads) + stepOverhead)) / sums
   }
   return tiles.reduce((best, tile) => (price(tile) < price(best) ? tile : best))
 }

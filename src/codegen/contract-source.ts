@@ -5,7 +5,7 @@ import { bindFlat, wayToRead, type Range, type Way } from './contract-access.ts'
 import type { Blocks } from './contract-blocks.ts'
 import { packPanels } from './contract-pack.ts'
 import type { Operand } from './contract-pattern.ts'
-import { fillSheet } from './contract-sheet.ts'
+import { fillSheet, fillsUnderMasks } from './contract-sheet.ts'
 import type { ColumnsOfB, RowsOfA } from './contract-tile.ts'
 import { memoryOf, type Emitter } from './emitter.ts'
 import type { TargetTraits } from './target-traits.ts'
@@ -94,7 +94,8 @@ export class SourceA {
     const place = { buffer, memory, at: this.#at, hasMasks: this.#hasMasks }
     const to = { ...place, width: this.#blocks.tileRows, stride: this.#stride }
     if (keeping.kind === 'panels') packPanels(this.#b, this.#operand, keeping.way, rows, depth, to)
-    else fillSheet(this.#b, this.#operand, keeping.way, rows, depth, to)
+    else
+      fillSheet(this.#b, this.#operand, keeping.way, rows, depth, { ...to, panelWidth: undefined })
   }
 
   rowsAt(row: Value, rows: Range, depth: Range): RowsOfA {
@@ -133,6 +134,7 @@ export class SourceB {
   readonly #at: number
   readonly #stride: number
   readonly #hasMasks: boolean
+  readonly #isSheet: boolean
 
   constructor(
     b: Emitter,
@@ -148,7 +150,8 @@ export class SourceB {
     this.#blocks = blocks
     this.#scratch = scratch
     this.#stride = sheetStride(blocks.columns, scratch.memory)
-    const width = keeping.kind === 'sheet' ? this.#stride : blocks.columns
+    this.#isSheet = liesInRows(keeping, hasMasks)
+    const width = this.#isSheet ? this.#stride : blocks.columns
     this.#at = scratch.take(blocks.depth * width + mostOverhang)
     this.#hasMasks = hasMasks
   }
@@ -161,19 +164,25 @@ export class SourceB {
     const to = { ...place, width, stride: this.#stride }
     if (keeping.kind === 'panels')
       packPanels(this.#b, this.#operand, keeping.way, columns, depth, to)
-    else fillSheet(this.#b, this.#operand, keeping.way, columns, depth, to)
+    else {
+      const panelWidth = this.#isSheet ? undefined : width
+      fillSheet(this.#b, this.#operand, keeping.way, columns, depth, { ...to, panelWidth })
+    }
   }
 
   columnsAt(column: Value, columns: Range, depth: Range): ColumnsOfB {
     const b = this.#b
     const { buffer } = this.#scratch
     const offset = b.sub(column, columns.begin)
-    if (this.#keeping.kind === 'sheet')
-      return { buffer, start: b.add(offset, this.#at), stride: this.#stride }
+    if (this.#isSheet) return { buffer, start: b.add(offset, this.#at), stride: this.#stride }
     const size = b.sub(depth.end, depth.begin)
     return { buffer, start: b.add(b.mul(offset, size), this.#at), stride: this.#blocks.tileColumns }
   }
 }
+
+/** Whether operand B is read from rows of a sheet; under masks a sheet is cut into panels as it is filled. */
+export const liesInRows = (keeping: Copied, hasMasks: boolean): boolean =>
+  keeping.kind === 'sheet' && !fillsUnderMasks({ hasMasks }, keeping.way)
 
 /** Room behind panels, in elements: see Note [Overhang]. */
 const mostOverhang = 16

@@ -7,7 +7,7 @@ import { bindFlat, flatExtent, wayToRead, type Range } from './contract-access.t
 import { chooseBlocks, depthUnit, extentOf, type Blocks } from './contract-blocks.ts'
 import type { Contraction, Operand } from './contract-pattern.ts'
 import { TileOutput, type Turn } from './contract-output.ts'
-import { keepingOfA, keepingOfB, Scratch, SourceA, SourceB } from './contract-source.ts'
+import { keepingOfA, keepingOfB, liesInRows, Scratch, SourceA, SourceB } from './contract-source.ts'
 import { multiply } from './contract-tile.ts'
 import { Emitter, memoryOf } from './emitter.ts'
 import { kernelBuffers } from './lower-nest.ts'
@@ -66,7 +66,7 @@ class ContractLowering {
     const keepingA = keepingOfA(s, c.a, c.type, traits)
     const keepingB = keepingOfB(s, c.b, traits)
     const keepsPartials = !this.#isVector || !canHoldPartials(c)
-    const isSheet = keepingB.kind === 'sheet'
+    const isSheet = liesInRows(keepingB, traits.tail === 'mask')
     const blocks = (this.#blocks = chooseBlocks(c, traits, { isSheet, keepsPartials }))
     const hasMasks = traits.tail === 'mask'
     const scratch = (this.#scratch = new Scratch(kernelBuffers(group).length, c.type))
