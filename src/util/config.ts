@@ -13,6 +13,8 @@ export interface Config {
   numThreads: number | undefined
   /** Puts every block of the `cpu` backend between pages that fault, to find kernels that stray. Slow. Set by TANDEM_GUARD=1. */
   guard: boolean
+  /** Shares even the smallest loops of the `cpu` backend among its threads, to find kernels whose parts collide. Slow. Set by TANDEM_SHARE_ALL=1. */
+  shareAll: boolean
 }
 
 const environment: Record<string, string | undefined> =
@@ -26,6 +28,7 @@ export const config: Config = {
   cpu: levelOf(environment['TANDEM_CPU']),
   numThreads: Number(environment['TANDEM_NUM_THREADS'] ?? 0) || undefined,
   guard: environment['TANDEM_GUARD'] === '1',
+  shareAll: environment['TANDEM_SHARE_ALL'] === '1',
 }
 
 function levelOf(text: string | undefined): Config['cpu'] {

@@ -15,6 +15,7 @@ const environment = {
   TANDEM_CPU: '',
   TANDEM_NUM_THREADS: '',
   TANDEM_GUARD: '',
+  TANDEM_SHARE_ALL: '',
   TANDEM_DEBUG: '',
 }
 const run = async (code: string, changes: Record<string, string> = {}) => {
@@ -98,6 +99,17 @@ describe.skipIf(whyNoCpu() !== undefined)('where it runs', () => {
     expect((await run(program, { TANDEM_NUM_THREADS: '5' })).output).toBe(
       `5 ${first} 4 2 1 ${first}`,
     )
+  })
+
+  test('TANDEM_SHARE_ALL wakes threads for the smallest loops', async () => {
+    const program = `
+      import { ones } from './library.mjs'
+      const x = ones([4, 8])
+      console.log(x.sum({ axis: 1 }).toArraySync().join(), x.backend.pool.started)`
+    const threads = { TANDEM_NUM_THREADS: '3' }
+    expect((await run(program, threads)).output).toBe('8,8,8,8 1')
+    const { output } = await run(program, { ...threads, TANDEM_SHARE_ALL: '1' })
+    expect(output).toBe('8,8,8,8 3')
   })
 
   test('setNumThreads sets what getNumThreads gives, and refuses what makes no sense', () => {

@@ -2,6 +2,7 @@
 import type { MemoryType } from '../../ir/loops.ts'
 import { bytesOf } from '../../target/x86/memory-access.ts'
 import type { Share } from '../../target/x86/share.ts'
+import { config } from '../../util/config.ts'
 import { assert, InternalError } from '../../util/errors.ts'
 import type { Block, Executable } from '../backend.ts'
 import { freedError } from '../freed.ts'
@@ -147,6 +148,7 @@ interface Split {
 function splitFor(share: Share, sizes: readonly number[], threads: number): Split {
   const count = share.count(sizes)
   if (threads === 1) return { count, grain: Math.max(count, 1), wakes: 0 }
+  if (config.shareAll) return { count, grain: 1, wakes: 1 }
   const cost = Math.max(1, share.cost(sizes))
   const smallest = Math.ceil(chunkCost / cost)
   const fair = Math.ceil(count / (threads * (share.isInRuns ? 1 : chunksPerThread)))
