@@ -104,12 +104,12 @@ describe.skipIf(whyNoCpu() !== undefined)('where it runs', () => {
   test('TANDEM_SHARE_ALL wakes threads for the smallest loops', async () => {
     const program = `
       import { ones } from './library.mjs'
-      const x = ones([4, 8])
+      const x = ones([4, 80])
       console.log(x.sum({ axis: 1 }).toArraySync().join(), x.backend.pool.started)`
     const threads = { TANDEM_NUM_THREADS: '3' }
-    expect((await run(program, threads)).output).toBe('8,8,8,8 1')
+    expect((await run(program, threads)).output).toBe('80,80,80,80 1')
     const { output } = await run(program, { ...threads, TANDEM_SHARE_ALL: '1' })
-    expect(output).toBe('8,8,8,8 3')
+    expect(output).toBe('80,80,80,80 3')
   })
 
   test('setNumThreads sets what getNumThreads gives, and refuses what makes no sense', () => {
