@@ -50,7 +50,7 @@ export function wayToRead(s: ExprBuilder, operand: Operand, traits: TargetTraits
     const axis = axes[axes.length - 1]
     if (axis === undefined) return undefined
     // Under masks a part of a vector is worth reading, too.
-    const least = which === 'lines' && traits.tail === 'mask' ? lanes / 4 : lanes
+    const least = traits.tail === 'mask' ? lanes / 4 : lanes
     if (typeof axis.extent === 'number' && axis.extent < least) return undefined
     const bounds: Bounds[] = []
     let isZeroOutside = true

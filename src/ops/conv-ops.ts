@@ -1,5 +1,11 @@
 /** @file The operators behind convolutions over any number of axes: the convolution and its two transposes. */
-import type { KernelBuilder, Position, Step, Sum } from '../codegen/kernel-builder.ts'
+import {
+  rangeOf,
+  type KernelBuilder,
+  type Position,
+  type Step,
+  type Sum,
+} from '../codegen/kernel-builder.ts'
 import { dtypes, promote } from '../core/dtype.ts'
 import type { Shape } from '../core/shape.ts'
 import type { Axis, Expr } from '../ir/expr.ts'
@@ -50,10 +56,10 @@ const convOp = defineOp<Attributes>({
     ]) as Channels
     const [ci, ...taps] = k.inner(w.shape.slice(1)) as [Axis, ...Axis[]]
     const channel = within(group, co, w.shape[0]! / groups)
-    const places = windowOf(attributes, o, taps)
     const steps: Step[] = []
-    const copies = isThin(w.shape[0]! / groups) ? steps : undefined
-    const input = loadWindow(context, k, [n, within(group, ci, w.shape[1]!)], places, copies)
+    const isSparse = isThin(w.shape[0]! / groups)
+    const leading = [n, within(group, ci, w.shape[1]!)]
+    const input = loadStrided(context, k, leading, o, taps, steps, isSparse)
     const weight = k.loadAs(outputDType(context), 1, [channel, ci, ...taps])
     const sum = k.reduce('add', [ci, ...taps], k.s.mul(input, weight))
     const bias = inputs.length > 2 ? k.loadAs(outputDType(context), 2, [channel]) : undefined
@@ -115,11 +121,9 @@ const convWeightGradOp = defineOp<Attributes>({
     ]) as Channels
     const [n, ...o] = k.inner([g.shape[0]!, ...g.shape.slice(2)]) as [Axis, ...Axis[]]
     const channel = within(group, co, perGroup)
-    const places = windowOf(attributes, o, taps)
     const steps: Step[] = []
-    const copies = isThin(perGroup) ? steps : undefined
-    const from = [n, within(group, ci, x.shape[1]! / groups)]
-    const input = loadWindow(context, k, from, places, copies)
+    const leading = [n, within(group, ci, x.shape[1]! / groups)]
+    const input = loadStrided(context, k, leading, o, taps, steps, isThin(perGroup))
     const grad = k.loadAs(outputDType(context), 1, [n, channel, ...o])
     k.store(out(), [channel, ci, ...taps], k.reduce('add', [n, ...o], k.s.mul(grad, input)))
     return [...steps, k.finish()]
@@ -201,6 +205,59 @@ const loadWindow = (
     loadPadded(context, k, [...leading, ...places], copies),
     dtypes[outputDType(context)].compute,
   )
+
+// Note [Strides]: the windows of a strided convolution take every s-th element, which no vector reads.
+// So the input is copied once, with its padding, and taken apart: of each strided axis the elements
+// s * j + phase lie side by side, for each phase. A tap k then reads j = o + k * dilation / s of one phase.
+function loadStrided(
+  context: Context,
+  k: KernelBuilder,
+  leading: readonly Position[],
+  o: readonly Axis[],
+  taps: readonly Axis[],
+  steps: Step[],
+  isSparse: boolean,
+): Expr {
+  const { attributes, inputs } = context
+  const { stride, dilation } = attributes
+  const places = windowOf(attributes, o, taps)
+  if (isSparse || stride.every((s) => s === 1))
+    return loadWindow(context, k, leading, places, isSparse ? steps : undefined)
+  const [{ shape, dtype }] = inputs as [InputSpec]
+  const ranges = places.map(rangeOf)
+  const phases = stride.map((s, i) => (taps[i]!.extent === 1 ? 1 : s))
+  const counts = ranges.map(({ low, high }, i) => Math.ceil((high - low + 1) / stride[i]!))
+  const copy = context.temporary(
+    [shape[0]!, shape[1]!, ...counts.flatMap((count, i) => [phases[i]!, count])],
+    dtype,
+  )
+  const apart = context.kernel('apart')
+  const axes = apart.axes([
+    shape[0]!,
+    shape[1]!,
+    ...counts.flatMap((count, i) => [phases[i]!, count]),
+  ])
+  const from: Position[] = [
+    ...axes.slice(0, 2),
+    ...ranges.map(({ low }, i) => ({
+      terms: [
+        { axis: axes[2 * i + 3]!, step: stride[i]! },
+        { axis: axes[2 * i + 2]!, step: 1 },
+      ],
+      offset: low,
+    })),
+  ]
+  apart.store(copy, axes, apart.load(0, from, apart.inside(shape, from)))
+  steps.push(apart.finish())
+  const { s } = k
+  const positions = o.flatMap((axis, i): Position[] => {
+    const tap = s.mul(k.at(taps[i]!), dilation[i]!)
+    if (phases[i] === 1 && stride[i] !== 1) return [s.const('i32', 0), axis]
+    if (stride[i] === 1) return [s.const('i32', 0), s.add(k.at(axis), tap)]
+    return [s.rem(tap, stride[i]!), s.add(k.at(axis), s.div(tap, stride[i]!))]
+  })
+  return k.s.convert(k.load(copy, [...leading, ...positions]), dtypes[outputDType(context)].compute)
+}
 
 // Note [Thin convolutions]: with one or two channels to a group there is no tile to fill, and a plain
 // loop would check the edges at every tap. It is faster to copy the input once, with its padding.
