@@ -87,9 +87,15 @@ const convInputGradOp = defineOp<Attributes>({
     const { stride, sizes } = context.attributes
     const count = stride.reduce((product, s, i) => product * Math.min(s, sizes[i]!), 1)
     if (count > mostPhases) return [lowerUndivided(context)]
-    return combinations(stride.map((s, i) => Math.min(s, sizes[i]!))).flatMap((rests) =>
-      lowerPhase(context, rests),
-    )
+    const phases = stride.map((s, i) => Math.min(s, sizes[i]!))
+    // Without neighbours to a tap all phases but one are zero.
+    const taps = context.inputs[1]!.shape.slice(2)
+    const isPlain = stride.every((s) => s === 1) || taps.every((n) => n === 1)
+    const apart = isPlain ? undefined : makeApart(context, phases)
+    return [
+      ...combinations(phases).flatMap((rests) => lowerPhase(context, rests, apart)),
+      ...(apart === undefined ? [] : [joinPhases(context, apart)]),
+    ]
   },
   vjp: ({ g, inputs, shapes: [grad, w], attributes, needs }) => [
     needs(0) ? conv(g, inputs[1] as Tensor, undefined, attributes, grad!.slice(2)) : undefined,
@@ -271,20 +277,51 @@ const mostPhases = 16
 // Note [Phases]: i + before - k * dilation must be a multiple of the stride. For i = q * stride + rest
 // only every period-th tap k does that, so each rest has a dense convolution of its own, with a part of
 // the taps, in which o is linear in q and the number of the tap.
-function lowerPhase(context: Context, rests: readonly number[]): Step[] {
+// The phases are made side by side, each contiguous, in a temporary [n, c, rest, q, rest, q ...], and
+// put together at the end: their vectors would otherwise be written element by element.
+function makeApart(context: Context, phases: readonly number[]): number {
+  const { attributes, outputs } = context
+  const { stride, sizes } = attributes
+  const { layout, dtype } = outputs[0]!
+  const counts = sizes.flatMap((size, i) => [phases[i]!, Math.ceil(size / stride[i]!)])
+  return context.temporary([...layout.shape.slice(0, 2), ...counts], dtype)
+}
+
+function joinPhases(context: Context, apart: number): Step {
+  const { attributes, outputs, kernel, out } = context
+  const k = kernel('together')
+  const { s } = k
+  const [n, c, ...places] = k.axes(outputs[0]!.layout.shape) as Channels
+  const from = places.flatMap((axis, i): Position[] => {
+    const stride = attributes.stride[i]!
+    const at = k.at(axis)
+    const shift = Math.log2(stride)
+    if (stride === 1) return [s.const('i32', 0), axis]
+    if (Number.isInteger(shift)) return [s.and(at, stride - 1), s.shr(at, shift)]
+    return [s.rem(at, stride), s.div(at, stride)]
+  })
+  k.store(out(), [n, c, ...places], k.load(apart, [n, c, ...from]))
+  return k.finish()
+}
+
+function lowerPhase(context: Context, rests: readonly number[], apart: number | undefined): Step[] {
   const { attributes, inputs, kernel, out } = context
   const { stride, before, dilation, groups, sizes } = attributes
   const [g, w] = inputs as [InputSpec, InputSpec]
   const k = kernel()
   const counts = sizes.map((size, i) => Math.ceil((size - rests[i]!) / stride[i]!))
   const [n, group, ci, ...q] = k.axes([g.shape[0]!, groups, w.shape[1]!, ...counts]) as Channels
-  const target = q.map((axis, i) => ({ axis, step: stride[i]!, offset: rests[i]! }))
+  const target: readonly Position[] =
+    apart === undefined
+      ? q.map((axis, i) => ({ axis, step: stride[i]!, offset: rests[i]! }))
+      : q.flatMap((axis, i) => [k.s.const('i32', rests[i]!), axis])
   const place = [n, within(group, ci, w.shape[1]!), ...target]
+  const to = apart ?? out()
   const phases = rests.map((rest, i) =>
     tapsOf(rest + before[i]!, stride[i]!, dilation[i]!, w.shape[i + 2]!),
   )
   if (phases.some((phase) => phase.count === 0)) {
-    k.store(out(), place, k.s.const(dtypes[outputDType(context)].compute, 0))
+    k.store(to, place, k.s.const(dtypes[outputDType(context)].compute, 0))
     return [k.finish()]
   }
   const perGroup = w.shape[0]! / groups
@@ -301,7 +338,7 @@ function lowerPhase(context: Context, rests: readonly number[]): Step[] {
   const steps: Step[] = []
   const grad = loadWindow(context, k, [n, channel], o, isThin(w.shape[1]!) ? steps : undefined)
   const weight = k.loadAs(outputDType(context), 1, [channel, ci, ...taps])
-  k.store(out(), place, k.reduce('add', [co, ...j], k.s.mul(grad, weight)))
+  k.store(to, place, k.reduce('add', [co, ...j], k.s.mul(grad, weight)))
   return [...steps, k.finish()]
 }
 
