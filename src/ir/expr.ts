@@ -324,31 +324,31 @@ export function mapIndex(index: Index, f: (e: Expr) => Expr): Index {
   }
 }
 
+// What has not changed inside stays the node that it is.
 function rebuild(s: ExprBuilder, e: Expr, visit: (e: Expr) => Expr): Expr {
   switch (e.kind) {
     case 'op': {
       const args = e.args.map(visit)
       return args.every((arg, i) => arg === e.args[i]) ? e : s.apply(e.op, args, e.type)
     }
-    case 'load':
-      return s.load(
-        e.buffer,
-        e.dtype,
-        mapIndex(e.index, visit),
-        e.guard && visit(e.guard),
-        e.otherwise,
-      )
-    case 'reduce':
-      return s.reduce(e.combine, e.axes, visit(e.value))
-    case 'scan':
-      return s.scan(e.combine, e.axis, visit(e.value))
+    case 'load': {
+      const index = mapIndex(e.index, visit)
+      const guard = e.guard && visit(e.guard)
+      const isSame = index.terms.every((t, i) => t.index === e.index.terms[i]!.index)
+      return isSame && guard === e.guard ? e : s.load(e.buffer, e.dtype, index, guard, e.otherwise)
+    }
+    case 'reduce': {
+      const value = visit(e.value)
+      return value === e.value ? e : s.reduce(e.combine, e.axes, value)
+    }
+    case 'scan': {
+      const value = visit(e.value)
+      return value === e.value ? e : s.scan(e.combine, e.axis, value)
+    }
     case 'axis':
-      return s.at(e.axis)
     case 'const':
-      return s.const(e.type, e.value)
     case 'param':
-      return s.param(e.type, e.slot)
     case 'size':
-      return s.size(e.size)
+      return e
   }
 }
