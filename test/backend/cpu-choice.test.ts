@@ -1,7 +1,7 @@
 /** @file When the cpu backend is chosen, what is said when it cannot be, and its switches. */
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, expect, test } from 'vitest'
 import { getNumThreads, setNumThreads, ValueError } from 'tandem'
-import { whyNoCpu } from '../../src/backend/cpu/index.ts'
+import { describeMachineCode } from '../devices.ts'
 import { childPrograms, type ChildPrograms } from './child-programs.ts'
 
 let programs: ChildPrograms
@@ -66,7 +66,7 @@ test('nothing native is loaded until the backend is made', async () => {
   expect(output).toBe('false false')
 })
 
-describe.skipIf(whyNoCpu() !== undefined)('where it runs', () => {
+describeMachineCode('where it runs', () => {
   test('it is what tensors are computed with', async () => {
     const program = `import { tensor } from './library.mjs'
       console.log(tensor([1, 2]).add(1).toArraySync().join(), tensor(1).device)`

@@ -1,5 +1,5 @@
 /** @file Results of the cpu backend are the same bits however many threads share the work, and however they share it. */
-import { afterAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, expect, test } from 'vitest'
 import {
   configure,
   Generator,
@@ -11,7 +11,8 @@ import {
 } from 'tandem'
 import * as nn from 'tandem/nn'
 import { Adam } from 'tandem/optim'
-import { openCpu, whyNoCpu } from '../../src/backend/cpu/index.ts'
+import { openCpu } from '../../src/backend/cpu/index.ts'
+import { describeMachineCode } from '../devices.ts'
 
 const device = 'cpu'
 let seed = 0
@@ -88,8 +89,11 @@ const cases: Record<string, () => () => Tensor[]> = {
 const bits = (tensors: readonly Tensor[]) =>
   tensors.map((t) => Buffer.from((t.dataSync() as Float32Array<ArrayBuffer>).buffer))
 
-describe.skipIf(whyNoCpu() !== undefined)('one, two, three and five threads', () => {
-  const before = whyNoCpu() === undefined ? getNumThreads(device) : 1
+describeMachineCode('one, two, three and five threads', () => {
+  let before = 1
+  beforeAll(() => {
+    before = getNumThreads(device)
+  })
   afterAll(() => {
     setNumThreads(before)
     configure({ shareAll: false })

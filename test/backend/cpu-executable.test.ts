@@ -1,9 +1,10 @@
 /** @file What a kernel of the cpu backend is handed: addresses, sizes, numbers, scratch space, the status word. */
-import { describe, expect, test } from 'vitest'
+import { expect, test } from 'vitest'
 import { gpr, X86Assembler } from '../../src/asm/x86.ts'
 import type { CpuBlock } from '../../src/backend/cpu/block.ts'
 import { CpuExecutable, type Compiled } from '../../src/backend/cpu/executable.ts'
-import { openCpu, whyNoCpu } from '../../src/backend/cpu/index.ts'
+import { openCpu } from '../../src/backend/cpu/index.ts'
+import { describeMachineCode } from '../devices.ts'
 
 /** Copies its first `count` arguments to the address that is the first of them, then sets the status. */
 function copyKernel(count: number, status?: { slot: number; value: number }): Uint8Array {
@@ -21,7 +22,7 @@ function copyKernel(count: number, status?: { slot: number; value: number }): Ui
   return a.finish()
 }
 
-describe.skipIf(whyNoCpu() !== undefined)('launching', () => {
+describeMachineCode('launching', () => {
   const plain: Compiled = {
     name: 'copy',
     code: copyKernel(5),

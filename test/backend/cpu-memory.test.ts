@@ -1,20 +1,19 @@
 /** @file Memory of the cpu backend: slabs, the pool of large buffers, what is forgotten, and guarded blocks. */
 import fc from 'fast-check'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, expect, test } from 'vitest'
 import { memoryStats, ones, tensor } from 'tandem'
 import type { CpuBlock } from '../../src/backend/cpu/block.ts'
-import { whyNoCpu } from '../../src/backend/cpu/index.ts'
 import { LargePool } from '../../src/backend/cpu/large-pool.ts'
 import { CpuMemory } from '../../src/backend/cpu/memory.ts'
 import { loadNative, type Native } from '../../src/backend/cpu/native.ts'
+import { describeMachineCode } from '../devices.ts'
 import { childPrograms, type ChildPrograms } from './child-programs.ts'
 
-const isHere = whyNoCpu() === undefined
 const native = loadNative() as Native
 const device = 'cpu'
 const megabytes = () => process.memoryUsage.rss() / 2 ** 20
 
-describe.skipIf(!isHere)('cpu memory', () => {
+describeMachineCode('cpu memory', () => {
   test('live blocks never overlap, begin at multiples of 64 and keep their content', () => {
     const bytes = fc.oneof(
       fc.integer({ min: 1, max: 600 }),
@@ -145,7 +144,7 @@ describe.skipIf(!isHere)('cpu memory', () => {
   })
 })
 
-describe.skipIf(!isHere)('guarded memory', () => {
+describeMachineCode('guarded memory', () => {
   let programs: ChildPrograms
   beforeAll(async () => {
     programs = await childPrograms(`

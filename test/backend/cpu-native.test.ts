@@ -1,13 +1,13 @@
 /** @file Native calls, code memory and what the processor says of itself. */
 import { readFileSync } from 'node:fs'
-import { describe, expect, test } from 'vitest'
+import { expect, test } from 'vitest'
 import { gpr, X86Assembler } from '../../src/asm/x86.ts'
 import { CodeMemory } from '../../src/backend/cpu/code-memory.ts'
 import { describeCpu, detectFeatures, type CpuidAnswer } from '../../src/backend/cpu/features.ts'
 import { loadNative, type Native } from '../../src/backend/cpu/native.ts'
+import { describeMachineCode } from '../devices.ts'
 
 const native = loadNative() as Native
-const isHere = typeof native !== 'string'
 
 /** `f(to, value)`: stores `value` at `to`. */
 function storeCode(extra = 0): Uint8Array {
@@ -18,7 +18,7 @@ function storeCode(extra = 0): Uint8Array {
   return a.finish()
 }
 
-describe.skipIf(!isHere)('native code', () => {
+describeMachineCode('native code', () => {
   test('code that is installed runs, at multiples of 64', () => {
     const code = new CodeMemory(native)
     const target = new Float64Array(1)

@@ -1,20 +1,20 @@
 /** @file The thread pool of the cpu backend: every index once, the right arguments, and quiet ends. */
 import { readdirSync } from 'node:fs'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, expect, test } from 'vitest'
 import { CodeMemory } from '../../src/backend/cpu/code-memory.ts'
 import { control } from '../../src/backend/cpu/thread-code.ts'
 import { defaultThreads, ThreadPool } from '../../src/backend/cpu/threads.ts'
 import { loadNative, type Native } from '../../src/backend/cpu/native.ts'
+import { describeMachineCode } from '../devices.ts'
 import { childPrograms, type ChildPrograms } from './child-programs.ts'
 import { spinKernel, stampKernel } from './cpu-kernels.ts'
 
 const native = loadNative() as Native
-const isHere = typeof native !== 'string'
 
 const threadCount = () => readdirSync('/proc/self/task').length
 const pause = (milliseconds: number) => new Promise((done) => setTimeout(done, milliseconds))
 
-describe.skipIf(!isHere)('thread pool', () => {
+describeMachineCode('thread pool', () => {
   const length = 4096
   const setUp = (threads: number) => {
     const code = new CodeMemory(native)
@@ -111,7 +111,7 @@ test('the number of threads fits the processor', () => {
   expect(defaultThreads(1000)).toBe(1)
 })
 
-describe.skipIf(!isHere)('ends of processes and isolates', () => {
+describeMachineCode('ends of processes and isolates', () => {
   let programs: ChildPrograms
   beforeAll(async () => {
     programs = await childPrograms(library)
