@@ -10,7 +10,7 @@ export interface StartOptions {
   readonly batchSize: number
   readonly lr: number
   readonly seed: number
-  readonly backend: string
+  readonly backend: string | undefined
   readonly save: string
 }
 
@@ -30,7 +30,8 @@ export const help = `Trains a digit classifier, saves it, loads it again and sho
   --batch-size N     images per step                                 (default: 64)
   --lr X             first learning rate of Adam; it falls by epoch  (default: 0.004)
   --seed N           decides weights and orders                      (default: 0)
-  --backend NAME     where the kernels run: wasm or reference        (default: wasm)
+  --backend NAME     where the kernels run: cpu, wasm or reference
+                     (default: cpu, which is machine code, where it can run, else wasm)
   --save PATH        where the model is saved, a .json beside it     (default: model.safetensors)
   --help             show this
 `
@@ -67,7 +68,7 @@ function parse(args: readonly string[]) {
         'batch-size': { type: 'string', default: '64' },
         lr: { type: 'string', default: '0.004' },
         seed: { type: 'string', default: '0' },
-        backend: { type: 'string', default: 'wasm' },
+        backend: { type: 'string' },
         save: { type: 'string', default: 'model.safetensors' },
         help: { type: 'boolean' },
       },

@@ -1,5 +1,13 @@
 /** @file What `npm start` runs: train on digits, save, load into a fresh network, compare, and show. */
-import { manualSeed, noGrad, setBackend, TandemError, type Tensor } from 'tandem'
+import {
+  currentBackend,
+  getNumThreads,
+  manualSeed,
+  noGrad,
+  setBackend,
+  TandemError,
+  type Tensor,
+} from 'tandem'
 import { DataLoader } from 'tandem/data'
 import { loadModel, saveModel } from 'tandem/io'
 import * as nn from 'tandem/nn'
@@ -31,7 +39,11 @@ const networks = {
 }
 
 async function main(options: StartOptions): Promise<void> {
-  await setBackend(options.backend)
+  if (options.backend !== undefined) await setBackend(options.backend)
+  const threads = getNumThreads()
+  console.log(
+    `Computing on ${currentBackend().name}, with ${threads} thread${threads > 1 ? 's' : ''}.`,
+  )
   manualSeed(options.seed)
   const { train, test } = await mnist(options.data, { download: options.download })
 

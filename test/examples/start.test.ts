@@ -4,6 +4,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
+import { defaultDevice } from '../devices.ts'
 
 const program = join(import.meta.dirname, '../../build/examples/start.js')
 const folder = mkdtempSync(join(tmpdir(), 'tandem-start-'))
@@ -30,6 +31,7 @@ test('trains, saves, loads, compares and shows, the same in both styles', async 
   const byHand = await start('--epochs', '2')
   expect(byHand.error).toBe('')
   expect(byHand.code).toBe(0)
+  expect(byHand.out).toMatch(new RegExp(`^Computing on ${defaultDevice}, with \\d+ threads?\\.\n`))
   expect(byHand.out).toContain('Synthetic digits drawn in code, not MNIST')
   expect(byHand.out).toMatch(/epoch 2\/2 .* loss \d\.\d{4} {2}accuracy 0\.\d{4}/)
   expect(byHand.out).toContain('all 2,000 predictions agree exactly')
@@ -40,6 +42,13 @@ test('trains, saves, loads, compares and shows, the same in both styles', async 
   expect(lastLine(byFit.out)).toBe(lastLine(byHand.out))
   const bytes = (name: string) => readFileSync(join(folder, name))
   expect(bytes('fit.safetensors').equals(bytes('model.safetensors'))).toBe(true)
+})
+
+test('--backend says where the kernels run', async () => {
+  const { out, error } = await start('--epochs', '1', '--backend', 'wasm')
+  expect(error).toBe('')
+  expect(out).toMatch(/^Computing on wasm, with 1 thread\.\n/)
+  expect(lastLine(out)).toMatch(/^test accuracy 0\.[89]\d{3}$/)
 })
 
 test('--help lists every option with its default', async () => {
