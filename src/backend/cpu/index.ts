@@ -5,7 +5,6 @@ import { compileX86 } from '../../target/x86/compile.ts'
 import { config } from '../../util/config.ts'
 import { DeviceError } from '../../util/errors.ts'
 import type { Backend, Block, Executable, MemoryStats } from '../backend.ts'
-import { freedError } from '../freed.ts'
 import type { BlockAllocator, CpuBlock } from './block.ts'
 import { CodeMemory } from './code-memory.ts'
 import { CpuExecutable, type Launcher } from './executable.ts'
@@ -14,6 +13,9 @@ import { GuardMemory } from './guard-memory.ts'
 import { CpuMemory } from './memory.ts'
 import { loadNative, type Native } from './native.ts'
 import { defaultThreads, threadLimit, ThreadPool } from './threads.ts'
+
+/** What wishes for large pages count in, and start at multiples of. */
+const largePage = 2 << 20
 
 export class CpuBackend implements Backend, Launcher {
   readonly name = 'cpu'
@@ -24,11 +26,13 @@ export class CpuBackend implements Backend, Launcher {
   readonly pool: ThreadPool
   readonly #memory: BlockAllocator
   /** Packing space of all threads, shared by all kernels: one runs at a time. */
-  #scratch: CpuBlock | undefined
+  #scratch = { address: 0, bytes: 0 }
+  readonly #native: Native
 
   constructor(native: Native, code: CodeMemory, features: CpuFeatures) {
     this.features = features
     this.code = code
+    this.#native = native
     this.pool = new ThreadPool(native, clampThreads(config.numThreads, features))
     this.#memory = config.guard ? new GuardMemory(native) : new CpuMemory(native)
   }
@@ -84,12 +88,24 @@ export class CpuBackend implements Backend, Launcher {
   /** Address of packing space with this many bytes for each thread. */
   scratchAt(bytesPerThread: number): number {
     const bytes = bytesPerThread * this.pool.threads
-    if (this.#scratch === undefined || this.#scratch.bytes < bytes) {
-      if (this.#scratch !== undefined) this.#memory.free(this.#scratch)
-      this.#scratch = this.#memory.allocate(bytes)
-    }
-    if (this.#scratch.address === 0) throw freedError()
+    if (this.#scratch.bytes < bytes) this.#growScratch(bytes)
     return this.#scratch.address
+  }
+
+  // Panels are read in all orders: on large pages their addresses need not be looked up each time.
+  #growScratch(bytes: number): void {
+    const { address, bytes: before } = this.#scratch
+    const size = Math.ceil(bytes / largePage) * largePage
+    if (before > 0) this.#native.unmap(address, before)
+    this.#scratch = { address: 0, bytes: 0 }
+    const from = this.#native.map(size + largePage)
+    const at = Math.ceil(from / largePage) * largePage
+    // Of the room for alignment nothing stays mapped.
+    if (at > from) this.#native.unmap(from, at - from)
+    const rest = from + largePage - at
+    if (rest > 0) this.#native.unmap(at + size, rest)
+    this.#native.wishLargePages(at, size)
+    this.#scratch = { address: at, bytes: size }
   }
 }
 

@@ -146,7 +146,7 @@ const tinyLines = 4
 /** Freed blocks of one size that wait for reuse. */
 const waitingLimit = 256
 /** Buffers from this size on are worth large pages: one fault instead of 512. */
-const largePages = 4 << 20
+const largePages = 1 << 20
 const countEvery = 32 << 20
 
 /** Eight sizes per power of two, in whole pages: little is wasted, and blocks of similar size meet. */
