@@ -27,24 +27,38 @@ export function packPanels(
 ): void {
   const { width } = panels
   const size = b.sub(depth.end, depth.begin)
-  b.loop(own.begin, own.end, width, (line) => {
-    const target = b.add(b.mul(b.sub(line, own.begin), size), panels.at)
-    const to: Target = { b, operand, own, depth, panels, line, target }
+  const eachPanel = (steps: Range, body: (to: Target) => void) =>
+    b.loop(own.begin, own.end, width, (line) => {
+      const target = b.add(b.mul(b.sub(line, own.begin), size), panels.at)
+      body({ b, operand, own, depth, steps, panels, line, target })
+    })
+  // A few long lines of the operand at a time, all panels of them: memory is read as it lies.
+  if (way?.isSimple && panels.hasMasks && overhang(width, way.lanes) === 0)
+    return b.loop(depth.begin, depth.end, bandSteps, (k) => {
+      const steps = { begin: k, end: b.min(b.add(k, bandSteps), depth.end) }
+      eachPanel(steps, (to) => packLines(to, way))
+    })
+  eachPanel(depth, (to) => {
     if (way?.along === 'depth' && !way.bounds) return packTransposed(to, way)
     if (!way?.isSimple) return packPoints(to)
     if (panels.hasMasks) return packLines(to, way)
     const reach = width + (way ? overhang(width, way.lanes) : 0)
-    const isFull = b.op('le', [b.add(line, reach), own.end])
+    const isFull = b.op('le', [b.add(to.line, reach), own.end])
     b.when(isFull, () => packLines(to, way))
     b.when(b.op('not', [isFull]), () => packPoints(to))
   })
 }
+
+/** Steps along the depth that are packed for all panels before the next. */
+const bandSteps = 8
 
 interface Target {
   readonly b: Emitter
   readonly operand: Operand
   readonly own: Range
   readonly depth: Range
+  /** The steps of the depth that are packed now. */
+  readonly steps: Range
   readonly panels: Panels
   /** The first line of the panel, and where the panel begins. */
   readonly line: Value
@@ -173,8 +187,8 @@ function staysInRun(
 }
 
 function eachDepth(to: Target, body: (index: Value) => void): void {
-  const { b, operand, depth, panels, target } = to
-  b.loop(depth.begin, depth.end, 1, (k) => {
+  const { b, operand, depth, steps, panels, target } = to
+  b.loop(steps.begin, steps.end, 1, (k) => {
     bindFlat(b, operand.summed, k)
     body(b.add(target, b.mul(b.sub(k, depth.begin), panels.width)))
   })
