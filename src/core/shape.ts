@@ -6,7 +6,7 @@ export type Shape = readonly number[]
 /** Product of the sizes; 1 for a scalar. */
 export function sizeOf(shape: Shape): number {
   let size = 1
-  for (const n of shape) size *= n
+  for (let i = 0; i < shape.length; i++) size *= shape[i]!
   return size
 }
 
@@ -90,10 +90,10 @@ export function normalizeAxes(
 export function checkShape(where: string, shape: Shape): void {
   if (!Array.isArray(shape))
     throw new ValueError(`${where}: expected a shape such as [2, 3], received ${String(shape)}`)
-  for (const n of shape)
-    if (!Number.isSafeInteger(n) || n < 0)
+  for (let i = 0; i < shape.length; i++)
+    if (!Number.isSafeInteger(shape[i]) || shape[i]! < 0)
       throw new ValueError(
-        `${where}: a shape has whole sizes >= 0, received ${formatShape(shape)}. Mend the size ${n}`,
+        `${where}: a shape has whole sizes >= 0, received ${formatShape(shape)}. Mend the size ${shape[i]}`,
       )
   if (sizeOf(shape) > 2 ** 32)
     throw new ValueError(`${where}: a tensor of shape ${formatShape(shape)} is too large`)

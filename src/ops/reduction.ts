@@ -139,7 +139,12 @@ export function reductionOp(spec: Reduction): Op<ReduceAttributes> {
 
 /** The shape after reducing some axes. */
 export function reducedShape(shape: Shape, axes: readonly number[], keepDims: boolean): number[] {
-  return shape.flatMap((n, i) => (!axes.includes(i) ? [n] : keepDims ? [1] : []))
+  const reduced: number[] = []
+  for (let i = 0; i < shape.length; i++) {
+    if (!axes.includes(i)) reduced.push(shape[i]!)
+    else if (keepDims) reduced.push(1)
+  }
+  return reduced
 }
 
 /** Positions of the input: kept axes and reduced ones, each where it belongs. */
