@@ -37,6 +37,8 @@ class NestLowering {
   readonly #group: Group
   readonly #traits: TargetTraits
   readonly #b: Emitter
+  /** Axes whose positions depend on the ones before. */
+  readonly #scanned = new Set<Axis>()
   #ok: ReturnType<Emitter['variable']> | undefined
 
   constructor(s: ExprBuilder, group: Group, traits: TargetTraits) {
@@ -71,7 +73,7 @@ class NestLowering {
   #plan(): { order: Axis[]; vector: { axis: Axis; lanes: number } | undefined } {
     const { axes, stores, checks } = this.#group
     const reduces: (Expr & { kind: 'reduce' })[] = []
-    const scanned = new Set<Axis>()
+    const scanned = this.#scanned
     visitAll(rootsOf(this.#group), (e) => {
       if (e.kind === 'reduce') reduces.push(e)
       if (e.kind === 'scan') scanned.add(e.axis)
@@ -155,7 +157,8 @@ class NestLowering {
     const { checks, stores } = this.#group
     const isApart = (store: Store) =>
       store.index.terms.some((t) => t.index.kind === 'axis' && t.index.axis === axis)
-    return checks.length === 0 && stores.every((store) => !store.accumulate || isApart(store))
+    if (checks.length > 0 || this.#scanned.has(axis)) return false
+    return stores.every((store) => !store.accumulate || isApart(store))
   }
 
   // Whole vectors first, then narrower ones, then single lanes or one masked vector.

@@ -1,0 +1,40 @@
+/** @file Corners that random kernels found: each a small kernel that some target once got wrong. */
+import { describe, test } from 'vitest'
+import type { TypedArray } from '../../src/core/dtype.ts'
+import { ExprBuilder, type Axis, type Index, type Size } from '../../src/ir/expr.ts'
+import type { Group } from '../../src/ir/group.ts'
+import { agreesInLoops, agreesOnWasm } from './agree.ts'
+
+const at = (s: ExprBuilder, ...terms: [Axis, Size][]): Index => ({
+  offset: 0,
+  terms: terms.map(([a, stride]) => ({ index: s.at(a), stride })),
+})
+
+type Parts = Partial<Group> & Pick<Group, 'axes' | 'buffers' | 'stores'>
+
+/** Every target agrees with the interpreter, bit for bit. */
+function agree(s: ExprBuilder, parts: Parts, buffers: TypedArray[], params: number[] = []) {
+  const group: Group = { name: 'corner', checks: [], params: [], sizeCount: 0, ...parts }
+  agreesOnWasm(s, group, { buffers, params }, 0)
+  agreesInLoops(s, group, { buffers, params }, 0)
+}
+
+describe('parallel loops', () => {
+  test('a scan along the only axis stays in order', () => {
+    const s = new ExprBuilder()
+    const i = s.axis(50)
+    const x = s.load(0, 'int32', at(s, [i, 1]))
+    agree(
+      s,
+      {
+        axes: [i],
+        buffers: [
+          { dtype: 'int32', access: 'read' },
+          { dtype: 'int32', access: 'write' },
+        ],
+        stores: [{ buffer: 1, index: at(s, [i, 1]), value: s.scan('add', i, x) }],
+      },
+      [Int32Array.from({ length: 50 }, (_, k) => k * k), new Int32Array(50)],
+    )
+  })
+})
