@@ -38,3 +38,45 @@ describe('parallel loops', () => {
     )
   })
 })
+
+describe('shifts', () => {
+  const counts = [0, 1, 5, 31, 32, 33, 63, 64, 65, -1, -31, 1000]
+  test.each(['int32', 'int64'] as const)(
+    'of %s by counts per element, taken modulo the width',
+    (dtype) => {
+      for (const op of ['shl', 'shr', 'ushr'] as const)
+        for (const isSplat of [false, true]) {
+          const s = new ExprBuilder()
+          const [row, i] = [s.axis(4), s.axis(24)]
+          const x = s.load(0, dtype, at(s, [row, 24], [i, 1]))
+          const count = s.load(1, dtype, at(s, isSplat ? [row, 1] : [i, 1]))
+          const numbers = Array.from({ length: 96 }, (_, k) => (k * 0x9e3779b1) | 0)
+          const [data, by, out] =
+            dtype === 'int32'
+              ? [
+                  Int32Array.from(numbers),
+                  Int32Array.from([...counts, ...counts]),
+                  new Int32Array(96),
+                ]
+              : [
+                  BigInt64Array.from(numbers, (x) => BigInt(x) << 20n),
+                  BigInt64Array.from([...counts, ...counts], BigInt),
+                  new BigInt64Array(96),
+                ]
+          agree(
+            s,
+            {
+              axes: [row, i],
+              buffers: [
+                { dtype, access: 'read' },
+                { dtype, access: 'read' },
+                { dtype, access: 'write' },
+              ],
+              stores: [{ buffer: 2, index: at(s, [row, 24], [i, 1]), value: s[op](x, count) }],
+            },
+            [data, by, out],
+          )
+        }
+    },
+  )
+})

@@ -21,7 +21,7 @@ import {
   vectorSpelling,
   type LaneType,
 } from './spelling.ts'
-import { integerSequences } from './integer-sequences.ts'
+import { integerSequences, shiftEachLane } from './integer-sequences.ts'
 import { Uses } from './uses.ts'
 
 /** The argument block: addresses and sizes as i32, then the scalars as f64, 8-byte aligned. */
@@ -285,10 +285,15 @@ class KernelEmitter {
     }
     const shift = shiftSpelling[def.op]?.[lane]
     if (shift !== undefined) {
+      if (b.def.kind !== 'splat')
+        return shiftEachLane(f, lane, def.op, (i) => this.#push([a, b][i]!, r))
       this.#push(a, r)
-      const count = b.def.kind === 'splat' ? b.def.arg : b
-      assert(count.lanes === 1, 'lanes are shifted by one count')
-      this.#push(count)
+      const count = b.def.arg
+      if (count.def.kind === 'const' || this.#locals.has(count)) this.#push(count)
+      else {
+        this.#push(b, r)
+        f.lane(`${lane}.extract_lane`, 0)
+      }
       if (count.type === 'i64') f.op('i32.wrap_i64')
       return void f.op(shift)
     }

@@ -48,6 +48,26 @@ const divide =
     f.select()
   }
 
+/** Lanes shifted by counts of their own, one after the other: vector instructions take one count for all. */
+export function shiftEachLane(
+  f: FunctionAssembler,
+  lanes: string,
+  op: ScalarOp,
+  push: (argument: number) => void,
+): void {
+  const [int, count] = lanes === 'i64x2' ? (['i64', 2] as const) : (['i32', 4] as const)
+  const name = `${int}x${count}` as 'i32x4'
+  const shift = ({ shl: 'shl', shr: 'shr_s', ushr: 'shr_u' } as const)[op as 'shl']
+  push(0)
+  for (let i = 0; i < count; i++) {
+    for (const argument of [0, 1]) {
+      push(argument)
+      f.lane(`${name}.extract_lane`, i)
+    }
+    f.op(`${int}.${shift}`).lane(`${name}.replace_lane`, i)
+  }
+}
+
 /** Integer rows that WebAssembly has no single instruction for. */
 export const integerSequences: Partial<Record<ScalarOp, Sequence>> = {
   min: pickBy('lt_s'),

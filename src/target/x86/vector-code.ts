@@ -195,11 +195,15 @@ function shift(
   const bits = m.vectorBits
   const { constant, variable } = shifts[op]
   const count = constantOf(b)
-  if (count !== undefined) {
-    const imm = count & (type === 'i64' ? 63 : 31)
-    return m.program.vector(constant[type]!, bits, [to, m.reg(a, r)], { imm })
+  const most = type === 'i64' ? 63 : 31
+  if (count !== undefined && Math.abs(count) < 2 ** 31) {
+    return m.program.vector(constant[type]!, bits, [to, m.reg(a, r)], { imm: count & most })
   }
-  m.program.vector(variable[type]!, bits, [to, m.reg(a, r), m.source(b, r)])
+  // Counts beyond the width shift everything out: the table takes them modulo the width.
+  const within = m.program.register('v')
+  const limit = m.constant(type, type === 'i64' ? 63n : 31)
+  m.program.vector(logicOf(m, 'and', type), bits, [within, m.reg(b, r), limit])
+  m.program.vector(variable[type]!, bits, [to, m.reg(a, r), within])
 }
 
 function compare(m: Selector, op: Comparison, a: Value, b: Value, r: number, to: Register): void {
