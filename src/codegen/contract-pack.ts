@@ -33,7 +33,7 @@ export function packPanels(
       body({ b, operand, own, depth, steps, panels, line, target })
     })
   // A few long lines of the operand at a time, all panels of them: memory is read as it lies.
-  if (way?.isSimple && panels.hasMasks && overhang(width, way.lanes) === 0)
+  if (way?.isSimple && way.along === 'lines' && panels.hasMasks && overhang(width, way.lanes) === 0)
     return b.loop(depth.begin, depth.end, bandSteps, (k) => {
       const steps = { begin: k, end: b.min(b.add(k, bandSteps), depth.end) }
       eachPanel(steps, (to) => packLines(to, way))
