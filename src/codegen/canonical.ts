@@ -1,6 +1,7 @@
 /** @file Brings a group into the form kernels are cached by: axes merged, sizes moved into the argument block. */
 import {
   childrenOf,
+  freeAxes,
   mapIndex,
   type Axis,
   type Expr,
@@ -171,12 +172,17 @@ function abstractSizes(
     return { slot: sizes.length - 1 }
   }
   const axes = new Map<Axis, Axis>()
+  const along = rowAxes(group)
+  const lengths = new Map<number, Size>()
   const axisOf = (axis: Axis): Axis => {
     let known = axes.get(axis)
     if (known === undefined) {
       const { extent } = axis
       const keep = typeof extent !== 'number' || keeps.extent(extent)
-      axes.set(axis, (known = keep ? axis : s.axis(slot(extent))))
+      const shared = keep ? undefined : lengths.get(extent)
+      const size = keep ? extent : along.has(axis) && shared !== undefined ? shared : slot(extent)
+      if (!keep && along.has(axis)) lengths.set(extent, size)
+      axes.set(axis, (known = keep ? axis : s.axis(size)))
     }
     return known
   }
@@ -193,6 +199,20 @@ function abstractSizes(
     }),
   })
   return { ...result, sizeCount: sizes.length }
+}
+
+// Axes that reductions run over, and those that no reduction depends on: the columns of row kernels.
+// Where such axes are of one length, as in softmax, lowering may count on that.
+function rowAxes(group: Group): ReadonlySet<Axis> {
+  const along = new Set<Axis>()
+  const fixed = new Set<Axis>()
+  visitAll(rootsOf(group), (e) => {
+    if (e.kind !== 'reduce') return
+    for (const axis of e.axes) along.add(axis)
+    for (const axis of freeAxes(e)) fixed.add(axis)
+  })
+  if (along.size > 0) for (const axis of group.axes) if (!fixed.has(axis)) along.add(axis)
+  return along
 }
 
 // -- rebuilding

@@ -1,9 +1,18 @@
 /** @file Lowers a group to a plain loop nest: maps, reductions, row kernels, scans and scatters. */
-import { freeAxes, identityOf, type Axis, type Expr, type ExprBuilder } from '../ir/expr.ts'
+import {
+  freeAxes,
+  identityOf,
+  type Axis,
+  type Expr,
+  type ExprBuilder,
+  type Index,
+  type ReduceExpr,
+} from '../ir/expr.ts'
 import { rootsOf, visitAll, type Group, type Store } from '../ir/group.ts'
 import type { Kernel, Value } from '../ir/loops.ts'
 import { extentOf } from './contract-blocks.ts'
 import { accumulator, combineValues, Emitter, memoryOf } from './emitter.ts'
+import { findKeptTerms, type KeptTerms } from './kept-terms.ts'
 import type { TargetTraits } from './target-traits.ts'
 import { chooseLanes, contiguousAlong, decompose } from './vectorize.ts'
 
@@ -37,14 +46,19 @@ class NestLowering {
   readonly #group: Group
   readonly #traits: TargetTraits
   readonly #b: Emitter
+  readonly #kept: KeptTerms | undefined
   /** Axes whose positions depend on the ones before. */
   readonly #scanned = new Set<Axis>()
   #ok: ReturnType<Emitter['variable']> | undefined
 
   constructor(s: ExprBuilder, group: Group, traits: TargetTraits) {
     this.#s = s
-    this.#group = group
     this.#traits = traits
+    const kept = findKeptTerms(s, group)
+    const isKept = kept !== undefined && this.#lanesOf(kept.reduce) > 1
+    this.#kept = isKept ? kept : undefined
+    const [store] = group.stores
+    this.#group = isKept ? { ...group, stores: [{ ...store!, value: kept.value }] } : group
     this.#b = new Emitter({
       decompose: (e, lanes) => (e.kind === 'op' ? decompose(s, e, lanes, traits) : e),
       reduce: (e) => this.#reduce(e),
@@ -229,10 +243,7 @@ class NestLowering {
     const outer = e.axes.slice(0, -1)
     const last = e.axes[e.axes.length - 1]!
     const running = b.vectorAxis()
-    const lanes =
-      running === undefined && contiguousAlong([e.value], last)
-        ? chooseLanes(this.#s, [e.value, e], [], last, this.#traits)
-        : 1
+    const lanes = running === undefined ? this.#lanesOf(e) : 1
     if (lanes === 1 || !this.#traits.spells(e.combine, e.type, lanes)) {
       const along = running !== undefined && freeAxes(e).has(running.axis)
       const total = accumulator(b, e.combine, e.type, along ? running.lanes : 1)
@@ -250,6 +261,13 @@ class NestLowering {
       .reduce((x, y) => combineValues(b, e.combine, x, y))
   }
 
+  // How many lanes can run along the last axis of a reduction.
+  #lanesOf(e: ReduceExpr): number {
+    const last = e.axes[e.axes.length - 1]!
+    if (!contiguousAlong([e.value], last)) return 1
+    return chooseLanes(this.#s, [e.value, e], [], last, this.#traits)
+  }
+
   // One row of a reduction, lanes running along it. Long sums go through a partial sum per block.
   #reduceAlong(
     e: Expr & { kind: 'reduce' },
@@ -263,6 +281,7 @@ class NestLowering {
         b.bind(axis, i, width)
         const total = into(width)
         let value = b.splat(b.expr(e.value), width)
+        if (e === this.#kept?.reduce) this.#keep(value, this.#kept.index, axis)
         if (b.tailMask)
           value = b.op('select', [
             b.tailMask,
@@ -282,6 +301,13 @@ class NestLowering {
       b.set(totalOf(lanes), combineValues(b, e.combine, b.read(totalOf(lanes)), b.read(part)))
     })
     this.#vectorLoop(whole, end, lanes, step(totalOf))
+  }
+
+  #keep(value: Value, index: Index, axis: Axis): void {
+    const b = this.#b
+    const { buffer } = this.#group.stores[0]!
+    const { dtype } = this.#group.buffers[buffer]!
+    b.storeAs(dtype, b.place(buffer, memoryOf[dtype], b.indexValue(index, axis)), value, b.tailMask)
   }
 
   #nest(axes: readonly Axis[], body: () => void): void {
