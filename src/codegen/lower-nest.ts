@@ -331,6 +331,11 @@ class NestLowering {
 
   #scan(e: Expr & { kind: 'scan' }): Value {
     const b = this.#b
+    return b.atLevel(b.levelOfAxes(freeAxes(e)), () => this.#scanHere(e))
+  }
+
+  #scanHere(e: Expr & { kind: 'scan' }): Value {
+    const b = this.#b
     const vector = b.vectorAxis()
     const lanes = vector !== undefined && freeAxes(e).has(vector.axis) ? vector.lanes : 1
     const before = b.levelOfAxes([e.axis]) - 1

@@ -39,6 +39,26 @@ describe('parallel loops', () => {
   })
 })
 
+test('a scan inside a reduction over another axis goes on once per position of its own', () => {
+  const s = new ExprBuilder()
+  const [i, k] = [s.axis(20), s.axis(30)]
+  const running = s.scan('add', i, s.load(0, 'int32', at(s, [i, 1])))
+  const value = s.reduce('add', [k], s.mul(s.load(1, 'int32', at(s, [k, 1])), running))
+  agree(
+    s,
+    {
+      axes: [i],
+      buffers: [
+        { dtype: 'int32', access: 'read' },
+        { dtype: 'int32', access: 'read' },
+        { dtype: 'int32', access: 'write' },
+      ],
+      stores: [{ buffer: 2, index: at(s, [i, 1]), value }],
+    },
+    [20, 30, 20].map((n) => Int32Array.from({ length: n }, (_, x) => x + 1)),
+  )
+})
+
 describe('shifts', () => {
   const counts = [0, 1, 5, 31, 32, 33, 63, 64, 65, -1, -31, 1000]
   test.each(['int32', 'int64'] as const)(
