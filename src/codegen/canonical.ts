@@ -171,6 +171,15 @@ function abstractSizes(
     sizes.push(value)
     return { slot: sizes.length - 1 }
   }
+  // One buffer is walked along one axis by the same stride everywhere.
+  const strides = new Map<string, Size>()
+  const strideOf = ({ index, stride }: Index['terms'][number], buffer: number): Size => {
+    if (typeof stride !== 'number' || keeps.stride(stride)) return stride
+    const key = `${buffer}:${index.id}:${stride}`
+    let known = strides.get(key)
+    if (known === undefined) strides.set(key, (known = slot(stride)))
+    return known
+  }
   const axes = new Map<Axis, Axis>()
   const along = rowAxes(group)
   const lengths = new Map<number, Size>()
@@ -190,12 +199,9 @@ function abstractSizes(
     axes: (list) => list.map(axisOf),
     at: axisOf,
     size: (value) => (typeof value === 'number' && value > smallExtent ? slot(value) : value),
-    index: (index) => ({
+    index: (index, buffer) => ({
       offset: index.offset === 0 ? 0 : slot(index.offset),
-      terms: index.terms.map((t) => ({
-        index: t.index,
-        stride: typeof t.stride === 'number' && keeps.stride(t.stride) ? t.stride : slot(t.stride),
-      })),
+      terms: index.terms.map((t) => ({ index: t.index, stride: strideOf(t, buffer) })),
     }),
   })
   return { ...result, sizeCount: sizes.length }
@@ -222,7 +228,7 @@ interface Changes {
   at?(axis: Axis): Axis
   size?(size: Size): Size
   /** Sees the index after the expressions inside it were rebuilt. */
-  index(index: Index): Index
+  index(index: Index, buffer: number): Index
 }
 
 function mapGroup(s: ExprBuilder, group: Group, changes: Changes): Group {
@@ -235,13 +241,16 @@ function mapGroup(s: ExprBuilder, group: Group, changes: Changes): Group {
     memo.set(e, result)
     return result
   }
-  const indexOf = (index: Index): Index =>
-    changes.index({
-      offset: index.offset,
-      terms: index.terms
-        .filter((t) => t.stride !== 0)
-        .map((t) => ({ index: visit(t.index), stride: t.stride })),
-    })
+  const indexOf = (index: Index, buffer: number): Index =>
+    changes.index(
+      {
+        offset: index.offset,
+        terms: index.terms
+          .filter((t) => t.stride !== 0)
+          .map((t) => ({ index: visit(t.index), stride: t.stride })),
+      },
+      buffer,
+    )
   const build = (e: Expr): Expr => {
     switch (e.kind) {
       case 'axis':
@@ -249,7 +258,13 @@ function mapGroup(s: ExprBuilder, group: Group, changes: Changes): Group {
       case 'op':
         return s.apply(e.op, e.args.map(visit), e.type)
       case 'load':
-        return s.load(e.buffer, e.dtype, indexOf(e.index), e.guard && visit(e.guard), e.otherwise)
+        return s.load(
+          e.buffer,
+          e.dtype,
+          indexOf(e.index, e.buffer),
+          e.guard && visit(e.guard),
+          e.otherwise,
+        )
       case 'reduce': {
         const axes = changes.axes(e.axes)
         return axes.length === 0 ? visit(e.value) : s.reduce(e.combine, axes, visit(e.value))
@@ -267,7 +282,7 @@ function mapGroup(s: ExprBuilder, group: Group, changes: Changes): Group {
     axes: changes.axes(group.axes),
     stores: group.stores.map((store) => ({
       ...store,
-      index: indexOf(store.index),
+      index: indexOf(store.index, store.buffer),
       value: visit(store.value),
     })),
     checks: group.checks.map(visit),
