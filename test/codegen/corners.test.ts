@@ -1,9 +1,9 @@
 /** @file Corners that random kernels found: each a small kernel that some target once got wrong. */
 import { describe, test } from 'vitest'
 import type { TypedArray } from '../../src/core/dtype.ts'
-import { ExprBuilder, type Axis, type Index, type Size } from '../../src/ir/expr.ts'
+import { ExprBuilder, type Axis, type Expr, type Index, type Size } from '../../src/ir/expr.ts'
 import type { Group } from '../../src/ir/group.ts'
-import { agreesInLoops, agreesOnWasm } from './agree.ts'
+import { agreesInLoops, agreesOnWasm, agreesOnX86 } from './agree.ts'
 
 const at = (s: ExprBuilder, ...terms: [Axis, Size][]): Index => ({
   offset: 0,
@@ -99,4 +99,100 @@ describe('shifts', () => {
         }
     },
   )
+})
+
+describe('more values than registers', () => {
+  test.each(['int8', 'int32', 'int64', 'float32'] as const)('buffers of %s', (dtype) => {
+    const s = new ExprBuilder()
+    const [rows, columns, count] = [5, 7, 24]
+    const [i, j] = [s.axis({ slot: 0 }), s.axis({ slot: 1 })]
+    const loads = Array.from({ length: count }, (_, b): Expr =>
+      s.load(b, dtype, at(s, [i, { slot: 2 + (b % 5) }], [j, { slot: 7 + (b % 3) }])),
+    )
+    const sum = loads.reduce((x, y) => s.add(x, y))
+    const product = loads.reduce((x, y) => s.max(x, y))
+    const make = {
+      int8: Int8Array,
+      int32: Int32Array,
+      int64: BigInt64Array,
+      float32: Float32Array,
+    }[dtype] as typeof Int32Array
+    const element = (x: number) => (dtype === 'int64' ? BigInt(x) : x) as number
+    const data = (b: number) => make.from({ length: 400 }, (_, k) => element((k * (b + 3)) % 17))
+    const layout = at(s, [i, { slot: 10 }], [j, { slot: 11 }])
+    const group: Group = {
+      name: 'corner',
+      axes: [i, j],
+      buffers: [
+        ...loads.map(() => ({ dtype, access: 'read' }) as const),
+        { dtype, access: 'write' },
+        { dtype, access: 'write' },
+      ],
+      stores: [
+        { buffer: count, index: layout, value: sum },
+        { buffer: count + 1, index: layout, value: product },
+      ],
+      checks: [],
+      params: [],
+      sizeCount: 12,
+    }
+    const buffers = [...loads.map((_, b) => data(b)), new make(70), new make(70)]
+    const sizes = [rows, columns, 7, 9, 11, 13, 15, 3, 2, 5, 2, 10]
+    agreesOnX86(s, group, { buffers, sizes }, 0)
+  })
+
+  test('a value, and the base and the index of where it is stored', () => {
+    const s = new ExprBuilder()
+    const [i, j, k] = [s.axis(3), s.axis(3), s.axis({ slot: 0 })]
+    const point = at(s, [i, 1], [j, 3])
+    const shifted = s.sub(s.at(i), 3)
+    const inside = s.and(s.le(s.like(shifted, 0), shifted), s.lt(shifted, 3))
+    const guarded = s.load(
+      0,
+      'int64',
+      {
+        offset: 0,
+        terms: [
+          { index: s.at(j), stride: 1 },
+          { index: shifted, stride: 3 },
+        ],
+      },
+      inside,
+      0,
+    )
+    const update = s.max(
+      s.add(guarded, s.load(1, 'int64', point)),
+      s.load(2, 'int64', at(s, [i, 3], [j, 1])),
+    )
+    const f32 = (b: number, ...more: [Axis, Size][]) =>
+      s.load(b, 'float32', at(s, [i, 1], [j, 3], ...more))
+    const row = s.reduce(
+      'max',
+      [k],
+      s.add(s.add(f32(3, [k, 1]), f32(4, [k, 9])), s.log1p(f32(5, [k, 9]))),
+    )
+    const sum = Array.from({ length: 12 }, (_, n): Expr => f32(6 + n)).reduce((x, y) => s.add(x, y))
+    const group: Group = {
+      name: 'corner',
+      axes: [i, j],
+      buffers: [
+        { dtype: 'int64', access: 'read' },
+        { dtype: 'int64', access: 'read' },
+        { dtype: 'int64', access: 'update' },
+        ...Array.from({ length: 15 }, () => ({ dtype: 'float32', access: 'read' }) as const),
+        { dtype: 'float32', access: 'write' },
+      ],
+      stores: [
+        { buffer: 2, index: at(s, [i, 3], [j, 1]), value: update },
+        { buffer: 18, index: point, value: s.add(row, sum) },
+      ],
+      checks: [],
+      params: [],
+      sizeCount: 1,
+    }
+    const long = () => BigInt64Array.from({ length: 9 }, (_, x) => BigInt(x * x))
+    const short = () => Float32Array.from({ length: 9 }, (_, x) => x / 4)
+    const buffers = [...[0, 1, 2].map(long), ...Array.from({ length: 16 }, short)]
+    agreesOnX86(s, group, { buffers, sizes: [1] }, 1e-6)
+  })
 })

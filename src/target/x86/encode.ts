@@ -135,6 +135,7 @@ class Encoder {
   // A result may go into a scratch register that a source was read through.
   #release(to: Register): void {
     if (to.class === 'v' && this.#takenVectors === this.#scratchVectors.length) this.#takenVectors--
+    if (to.class === 'k' && this.#takenMasks === scratch.masks.length) this.#takenMasks--
     if (to.class === 'g' && this.#takenGeneral === scratch.general.length) this.#takenGeneral--
     if (to.class === 'k' && this.#takenMasks === scratch.masks.length) this.#takenMasks--
   }
@@ -247,12 +248,15 @@ class Encoder {
         return this.#fillBits(x.op, operands[0] as Register)
       default:
     }
+    const first = operands[0]!
+    // An address takes both scratch registers for a moment, so it comes before what is stored there.
+    const place = isAddress(first) ? this.#address(first) : undefined
     const rest = operands
       .slice(1)
       .map((operand) => (typeof operand === 'bigint' ? 0 : this.#read(operand)))
-    const first = operands[0]!
     let to: number | Memory
-    if (effect === 'reads' || !(first instanceof Register)) to = this.#read(first)
+    if (place !== undefined) to = place
+    else if (effect === 'reads' || !(first instanceof Register)) to = this.#read(first)
     else if (first.assigned >= 0) to = first.assigned
     else if (effect === 'changes') to = this.#read(first)
     else {

@@ -147,6 +147,8 @@ export function gatherLanes(
     return p.vector(op, m.vectorBits, [to, m.gatherAddress(place, index)], { mask: rest })
   }
   p.int('ones', 256, 'makes', [rest])
+  // Three registers at once, two of which may be read from the stack.
+  rest.weight = Infinity
   const op = isWide ? 'vgatherdpd' : 'vgatherdps'
   p.vector(op, m.vectorBits, [to, m.gatherAddress(place, index), rest], {}, 'changes')
 }
