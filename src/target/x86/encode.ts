@@ -135,7 +135,6 @@ class Encoder {
   // A result may go into a scratch register that a source was read through.
   #release(to: Register): void {
     if (to.class === 'v' && this.#takenVectors === this.#scratchVectors.length) this.#takenVectors--
-    if (to.class === 'k' && this.#takenMasks === scratch.masks.length) this.#takenMasks--
     if (to.class === 'g' && this.#takenGeneral === scratch.general.length) this.#takenGeneral--
     if (to.class === 'k' && this.#takenMasks === scratch.masks.length) this.#takenMasks--
   }
