@@ -218,11 +218,14 @@ function randomSize({ sizes }: Source): number {
   return sizes.chance(0.02) ? sizes.whole(100, 700) : sizes.whole(2, 12)
 }
 
+/** The longest axis by number of axes: the largest tensor is a matter of a megabyte. */
+const LONGEST = [0, 5000, 300, 100, 40]
+
 function randomShape(source: Source, least = 0): number[] {
   const ndim = source.structure.whole(least, 4)
   const shape = Array.from({ length: ndim }, () => source.sizes.whole(2, 9))
   if (ndim > 0 && source.sizes.chance(0.05))
-    shape[source.sizes.whole(0, ndim - 1)] = source.sizes.whole(10, ndim === 1 ? 5000 : 300)
+    shape[source.sizes.whole(0, ndim - 1)] = source.sizes.whole(10, LONGEST[ndim]!)
   return shape
 }
 
