@@ -20,7 +20,7 @@ const trigonometricBound = 1e5
 const primitives = new Set<ScalarOp>(
   (
     'add sub mul div min max neg abs sqrt floor ceil trunc round eq ne lt le select ' +
-    'and or xor not shl shr ushr convert bitcast'
+    'and or xor not shl shr ushr convert bitcast fma'
   ).split(' ') as ScalarOp[],
 )
 const isTrigonometric = (op: ScalarOp) => op === 'sin' || op === 'cos' || op === 'tan'

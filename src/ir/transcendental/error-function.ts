@@ -1,7 +1,7 @@
 /** @file The error function, as a decomposition and as the interpreter's double-precision reference. */
 import type { Expr, ExprBuilder } from '../expr.ts'
 import { expWithin } from './exponential.ts'
-import { copySign, pick, polynomial, type PerFloat } from './float-format.ts'
+import { copySign, pick, fusedPolynomial, type PerFloat } from './float-format.ts'
 
 /** erf(x) / x - 1 in powers of x^2, for |x| <= 1 (Remez exchange). */
 const nearZero: PerFloat<readonly number[]> = {
@@ -34,9 +34,9 @@ const saturation: PerFloat<number> = { f32: 4, f64: 6 }
 export function erf(s: ExprBuilder, x: Expr): Expr {
   const magnitude = s.abs(x)
   const clamped = s.min(magnitude, pick(saturation, x))
-  const complement = expWithin(s, polynomial(s, clamped, pick(logComplement, x)))
+  const complement = expWithin(s, fusedPolynomial(s, clamped, pick(logComplement, x)))
   const large = copySign(s, s.sub(s.like(x, 1), complement), x)
-  const small = s.add(x, s.mul(x, polynomial(s, s.mul(x, x), pick(nearZero, x))))
+  const small = s.fma(x, fusedPolynomial(s, s.mul(x, x), pick(nearZero, x)), x)
   return s.select(s.lt(magnitude, 1), small, large)
 }
 

@@ -4,7 +4,7 @@ import {
   copySign,
   formatOf,
   pick,
-  polynomial,
+  fusedPolynomial,
   powerOfTwo,
   roundToWhole,
   type PerFloat,
@@ -88,7 +88,7 @@ export function expm1(s: ExprBuilder, x: Expr): Expr {
 
 export function sinh(s: ExprBuilder, x: Expr): Expr {
   const square = s.mul(x, x)
-  const small = s.add(x, s.mul(s.mul(x, square), polynomial(s, square, pick(sinhTail, x))))
+  const small = s.add(x, s.mul(s.mul(x, square), fusedPolynomial(s, square, pick(sinhTail, x))))
   const magnitude = s.abs(x)
   const [grown, decayed] = quarterExponentials(s, magnitude)
   const half = s.sub(grown, decayed)
@@ -104,7 +104,7 @@ export function cosh(s: ExprBuilder, x: Expr): Expr {
 export function tanh(s: ExprBuilder, x: Expr): Expr {
   const magnitude = s.abs(x)
   const square = s.mul(magnitude, magnitude)
-  const curve = s.mul(s.mul(magnitude, square), polynomial(s, square, pick(tanhTail, x)))
+  const curve = s.mul(s.mul(magnitude, square), fusedPolynomial(s, square, pick(tanhTail, x)))
   const doubled = s.min(s.add(magnitude, magnitude), pick(tanhLimit, x))
   const large = s.sub(s.like(x, 1), s.div(s.like(x, 2), s.add(expWithin(s, doubled), 1)))
   return copySign(s, s.select(s.lt(magnitude, tanhSwitch), s.add(magnitude, curve), large), x)
@@ -120,10 +120,10 @@ function quarterExponentials(s: ExprBuilder, x: Expr): readonly [Expr, Expr] {
 function reduce(s: ExprBuilder, x: Expr, offset: number): { bits: Expr; fraction: Expr } {
   const [ln2High, ln2Low] = pick(ln2, x)
   const { whole, bits } = roundToWhole(s, s.mul(x, log2e), offset)
-  const high = s.sub(x, s.mul(whole, ln2High))
+  const high = s.fma(whole, s.like(x, -ln2High), x)
   const low = s.mul(whole, ln2Low)
   const r = s.sub(high, low)
-  const tail = s.mul(s.mul(r, r), polynomial(s, r, pick(expTail, x)))
+  const tail = s.mul(s.mul(r, r), fusedPolynomial(s, r, pick(expTail, x)))
   // `high` is exact and `r` is not: adding the small parts first keeps the rounding error of r out.
   return { bits, fraction: s.add(high, s.sub(tail, low)) }
 }
