@@ -31,73 +31,97 @@ export function allocate(
   vectorCount: number,
   vectorBytes: number,
 ): Allocation {
-  const all = program.registers
-    .filter((r) => r.end >= 0)
-    .toSorted((a, b) => a.start - b.start || a.end - b.end)
-  const fixed = new Set(all.filter((r) => r.assigned >= 0))
+  const all = program.inOrder()
+  const fixed = all.filter((r) => r.assigned >= 0)
   const whole = { g: general, v: range(0, vectorCount), k: range(1, 8) }
   const free = (count: RegisterClass, without: readonly number[]) =>
     whole[count].filter((r) => !without.includes(r) && !(count === 'g' && program.reserved.has(r)))
   const first = { g: free('g', []), v: free('v', []), k: free('k', []) }
-  if (!scan(all, fixed, first)) return { spills: false, slotBytes: 0 }
-  for (const r of all) if (!fixed.has(r)) r.assigned = -1
+  if (!scan(all, fixed, first, true)) return { spills: false, slotBytes: 0 }
+  for (const r of all) if (!fixed.includes(r)) r.assigned = -1
   const rest = {
     g: free('g', scratch.general),
     v: free('v', scratch.vectors(vectorCount)),
     k: free('k', scratch.masks),
   }
-  scan(all, fixed, rest)
+  scan(all, fixed, rest, false)
   return { spills: true, slotBytes: giveSlots(all, vectorBytes) }
 }
 
-/** One pass; says whether something without a register needs one to pass through. */
+/** One class of registers during a pass: what each register holds, and until when. */
+class File {
+  readonly #numbers: readonly number[]
+  readonly #holders: (Register | undefined)[] = new Array<undefined>(32).fill(undefined)
+  readonly #ends = new Int32Array(32).fill(-1)
+  /** When what a register holds began, to tell older from younger. */
+  readonly #began = new Int32Array(32).fill(-1)
+
+  constructor(numbers: readonly number[]) {
+    this.#numbers = numbers
+  }
+
+  /** A register that is free from `r.start` on: the one wished for or the best one, -1 if there is none. */
+  free(r: Register): number {
+    const numbers = this.#numbers
+    const ends = this.#ends
+    const wish = r.hint === undefined ? -1 : r.hint.assigned
+    if (wish >= 0 && ends[wish]! < r.start && numbers.includes(wish)) return wish
+    for (let i = 0; i < numbers.length; i++) if (ends[numbers[i]!]! < r.start) return numbers[i]!
+    return -1
+  }
+
+  hold(at: number, r: Register, began: number): void {
+    this.#holders[at] = r
+    this.#ends[at] = r.end
+    this.#began[at] = began
+  }
+
+  /** What is used least for the time it takes: `r` or one that holds a register; the oldest of equals. */
+  least(r: Register, isFixed: (r: Register) => boolean): Register {
+    let least = r
+    let lowest = density(r)
+    let oldest = -1
+    for (let at = 0; at < 32; at++) {
+      const other = this.#holders[at]
+      if (other === undefined || this.#ends[at]! < r.start || isFixed(other)) continue
+      const its = density(other)
+      if (its > lowest || (its === lowest && this.#began[at]! >= oldest)) continue
+      least = other
+      lowest = its
+      oldest = this.#began[at]!
+    }
+    return least
+  }
+}
+
+/** One pass; says whether something without a register needs one to pass through. With `tries` it then stops. */
 function scan(
   all: readonly Register[],
-  fixed: ReadonlySet<Register>,
-  files: Record<RegisterClass, readonly number[]>,
+  fixed: readonly Register[],
+  numbers: Record<RegisterClass, readonly number[]>,
+  tries: boolean,
 ): boolean {
-  const active: Record<RegisterClass, Register[]> = { g: [], v: [], k: [] }
-  const holder: Record<RegisterClass, (Register | undefined)[]> = { g: [], v: [], k: [] }
+  const files = { g: new File(numbers.g), v: new File(numbers.v), k: new File(numbers.k) }
   let needsScratch = false
-  for (const r of fixed) {
-    active[r.class].push(r)
-    holder[r.class][r.assigned] = r
-  }
-  const lose = (r: Register) => {
-    r.assigned = -1
-    if (!(r.constant && r.isFoldable)) needsScratch = true
-  }
-  for (const r of all) {
-    if (fixed.has(r)) continue
+  for (const r of fixed) files[r.class].hold(r.assigned, r, 0)
+  const isFixed = (r: Register) => r.class === 'g' && fixed.includes(r)
+  for (let i = 0; i < all.length; i++) {
+    const r = all[i]!
+    if (isFixed(r)) continue
     const file = files[r.class]
-    const held = holder[r.class]
-    const list = active[r.class]
-    // Those whose time is over give their registers back.
-    let kept = 0
-    for (const other of list) {
-      if (other.end < r.start) held[other.assigned] = undefined
-      else list[kept++] = other
-    }
-    list.length = kept
-    const wish = r.hint?.assigned ?? -1
-    let chosen = wish >= 0 && file.includes(wish) && held[wish] === undefined ? wish : -1
-    if (chosen < 0) chosen = file.find((x) => held[x] === undefined) ?? -1
+    let chosen = file.free(r)
     if (chosen < 0) {
-      // The one that is used least for the time it takes gives way.
-      let least = r
-      for (const other of list)
-        if (!fixed.has(other) && density(other) < density(least)) least = other
-      if (least === r) {
-        lose(r)
-        continue
-      }
+      const least = file.least(r, isFixed)
       chosen = least.assigned
-      lose(least)
-      list.splice(list.indexOf(least), 1)
+      least.assigned = -1
+      if (!(least.constant && least.isFoldable)) {
+        if (tries) return true
+        needsScratch = true
+      }
+      if (least === r) continue
     }
     r.assigned = chosen
-    held[chosen] = r
-    list.push(r)
+    file.hold(chosen, r, i + 1)
   }
   return needsScratch
 }

@@ -6,7 +6,7 @@ import type { Kernel, Place, Statement, Value, Variable } from '../../ir/loops.t
 import type { ScalarValue } from '../../ir/scalar-op.ts'
 import { assert } from '../../util/errors.ts'
 import { Constants } from './constants.ts'
-import { Facts, readsOf } from './facts.ts'
+import { argumentsOf, Facts, readsOf } from './facts.ts'
 import { MachineProgram, type Address, type MachineOperand, type Register } from './machine.ts'
 import {
   bytesOf,
@@ -168,7 +168,12 @@ export class Selector {
   }
 
   #read(s: Statement): void {
-    for (const value of readsOf(s)) this.#remaining[value.id]!--
+    if (s.kind === 'let') this.#readAll(argumentsOf(s.value.def))
+    else this.#readAll(readsOf(s))
+  }
+
+  #readAll(values: readonly Value[]): void {
+    for (let i = 0; i < values.length; i++) this.#remaining[values[i]!.id]!--
   }
 
   #if(s: Statement & { kind: 'if' }): void {
@@ -313,7 +318,7 @@ export class Selector {
   #setTo(variable: Variable, value: Value): void {
     this.#beforeSet(variable, value)
     this.#define(value, this.#variableRegisters(variable))
-    for (const x of readsOf({ kind: 'let', value })) this.#remaining[x.id]!--
+    this.#readAll(argumentsOf(value.def))
   }
 
   #set(variable: Variable, value: Value): void {

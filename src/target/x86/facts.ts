@@ -44,14 +44,16 @@ export class Facts {
   readonly positions = new Set<Value>()
   /** Whether lanes of bools are as wide as 64-bit elements. */
   isWide = false
-  readonly #inexact = new Set<number>()
-  readonly #exactVariables = new Map<number, boolean>()
+  readonly #inexact: boolean[] = []
+  readonly #inexactVariables: boolean[] = []
   readonly #sets = new Map<Statement, ReadonlySet<number>>()
+  /** What is put into variables that may hold positions, and the values that may depend on them. */
+  readonly #undecided: Statement[] = []
 
   constructor(kernel: Kernel) {
     this.#count(kernel.body)
     // Variables are taken to be exact until something that is not is put into one.
-    while (this.#findInexact(kernel.body));
+    while (this.#spreadInexact());
   }
 
   /**
@@ -60,7 +62,7 @@ export class Facts {
    * memory, made by bit operations) only the lower half of the register counts.
    */
   isExact(value: Value): boolean {
-    return !this.#inexact.has(value.id)
+    return this.#inexact[value.id] !== true
   }
 
   /** Variables that a loop or a condition sets inside. */
@@ -83,39 +85,76 @@ export class Facts {
 
   #count(statements: readonly Statement[]): void {
     for (const s of statements) {
-      for (const value of readsOf(s)) this.uses[value.id] = (this.uses[value.id] ?? 0) + 1
-      if (s.kind === 'store') this.positions.add(s.place.index)
-      if (s.kind === 'for') this.#count(s.body)
-      if (s.kind === 'if') this.#count(s.then)
-      if (s.kind !== 'let') continue
-      const { def, lanes, type } = s.value
-      if (def.kind === 'load' || def.kind === 'gather') this.positions.add(def.place.index)
-      if (lanes > 1 && (type === 'f64' || type === 'i64')) this.isWide = true
+      switch (s.kind) {
+        case 'let':
+          this.#countLet(s)
+          break
+        case 'set':
+          this.#use(s.value)
+          if (s.variable.lanes === 1 && s.variable.type === 'i32') this.#undecided.push(s)
+          break
+        case 'store':
+          this.#use(s.place.index)
+          this.#use(s.value)
+          if (s.mask) this.#use(s.mask)
+          this.positions.add(s.place.index)
+          break
+        case 'for':
+          this.#use(s.begin)
+          this.#use(s.end)
+          this.#count(s.body)
+          break
+        case 'if':
+          this.#use(s.condition)
+          this.#count(s.then)
+      }
     }
   }
 
+  #countLet(s: Statement & { kind: 'let' }): void {
+    const { value } = s
+    const { def, lanes, type } = value
+    if (def.kind === 'const') {
+      if (type !== 'i32') this.#inexact[value.id] = true
+      return
+    }
+    for (const x of argumentsOf(def)) this.#use(x)
+    if (def.kind === 'load' || def.kind === 'gather') this.positions.add(def.place.index)
+    if (lanes > 1) {
+      if (type === 'f64' || type === 'i64') this.isWide = true
+      this.#inexact[value.id] = true
+    } else if (!this.#makesExact(value)) this.#inexact[value.id] = true
+    else if (def.kind === 'op' || def.kind === 'read') this.#undecided.push(s)
+  }
+
+  #use(value: Value): void {
+    this.uses[value.id] = (this.uses[value.id] ?? 0) + 1
+  }
+
   // Says whether a variable was found to be inexact that was not known to be.
-  #findInexact(statements: readonly Statement[]): boolean {
+  #spreadInexact(): boolean {
     let changed = false
-    for (const s of statements) {
-      if (s.kind === 'for') changed = this.#findInexact(s.body) || changed
-      if (s.kind === 'if') changed = this.#findInexact(s.then) || changed
-      if (s.kind === 'let' && !this.#makesExact(s.value)) this.#inexact.add(s.value.id)
-      if (s.kind !== 'set' || this.isExact(s.value)) continue
-      if (this.#exactVariables.get(s.variable.id) === false) continue
-      this.#exactVariables.set(s.variable.id, false)
-      changed = true
+    for (const s of this.#undecided) {
+      if (s.kind === 'let') {
+        if (!this.#makesExact(s.value)) this.#inexact[s.value.id] = true
+      } else if (s.kind === 'set' && this.#inexact[s.value.id] === true) {
+        if (this.#inexactVariables[s.variable.id] === true) continue
+        this.#inexactVariables[s.variable.id] = true
+        changed = true
+      }
     }
     return changed
   }
 
   #makesExact({ def, type, lanes }: Value): boolean {
     if (type !== 'i32' || lanes > 1) return false
-    if (def.kind === 'read') return this.#exactVariables.get(def.variable.id) !== false
+    if (def.kind === 'read') return this.#inexactVariables[def.variable.id] !== true
     if (def.kind === 'op') {
       if (def.op === 'convert') return def.args[0]!.type === 'bool'
-      const args = def.op === 'select' ? def.args.slice(1) : def.args
-      return exactRows.has(def.op) && args.every((x) => this.isExact(x))
+      if (!exactRows.has(def.op)) return false
+      for (let i = def.op === 'select' ? 1 : 0; i < def.args.length; i++)
+        if (this.#inexact[def.args[i]!.id] === true) return false
+      return true
     }
     return def.kind === 'size' || def.kind === 'const' || def.kind === 'index'
   }

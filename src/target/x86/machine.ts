@@ -137,7 +137,13 @@ export function takesMemory({ op, isVector, operands }: Instruction, i: number):
 export class MachineProgram {
   readonly instructions: Instruction[] = []
   readonly registers: Register[] = []
+  readonly #fixed: Register[] = []
+  readonly #constants: Register[] = []
+  /** In the order in which they are made. */
+  readonly #made: Register[] = []
   readonly #loops: OpenLoop[] = []
+  /** What a use counts at present. */
+  #weight = 1
   /** Bytes of the stack used for passing lanes through memory. */
   stackBytes = 0
   /** Registers of the machine that no value may be kept in. */
@@ -156,6 +162,7 @@ export class MachineProgram {
     made.end = 0
     made.depth = 0
     this.registers.push(made)
+    this.#constants.push(made)
     return made
   }
 
@@ -166,7 +173,15 @@ export class MachineProgram {
     made.start = -1
     made.depth = 0
     this.registers.push(made)
+    this.#fixed.push(made)
     return made
+  }
+
+  /** All that are ever alive, by where they begin, and then by where they end. */
+  inOrder(): readonly Register[] {
+    const constants = this.#constants.toSorted((a, b) => a.end - b.end)
+    const fixed = this.#fixed.filter((r) => r.end >= 0).sort((a, b) => a.end - b.end)
+    return [...fixed, ...constants, ...this.#made]
   }
 
   vector(
@@ -176,10 +191,19 @@ export class MachineProgram {
     { imm, mask, zeroing = false }: VectorExtras = {},
     effect: Effect = mask !== undefined && !zeroing && !op.includes('cmp') ? 'changes' : 'makes',
   ): void {
-    const rest = { imm, mask, zeroing, condition: undefined, label: undefined }
-    const to = operands[0]!
-    const actual = isAddress(to) ? 'reads' : effect
-    this.#push({ op, isVector: true, bits, effect: actual, operands, ...rest })
+    const actual = isAddress(operands[0]!) ? 'reads' : effect
+    this.#push({
+      op,
+      isVector: true,
+      bits,
+      effect: actual,
+      operands,
+      imm,
+      mask,
+      zeroing,
+      condition: undefined,
+      label: undefined,
+    })
   }
 
   int(
@@ -190,8 +214,18 @@ export class MachineProgram {
     condition?: Condition,
     imm?: number,
   ): void {
-    const rest = { imm, mask: undefined, zeroing: false, condition, label: undefined }
-    this.#push({ op, isVector: false, bits, effect, operands, ...rest })
+    this.#push({
+      op,
+      isVector: false,
+      bits,
+      effect,
+      operands,
+      imm,
+      mask: undefined,
+      zeroing: false,
+      condition,
+      label: undefined,
+    })
   }
 
   jump(op: 'jcc' | 'jmp', label: Label, condition?: Condition): void {
@@ -214,12 +248,14 @@ export class MachineProgram {
   /** The head of a loop, a target of jumps. */
   openLoop(head: Label): void {
     this.#loops.push({ through: new Set() })
+    this.#weight *= 8
     this.#control('loop', head)
   }
 
   /** Jumps back to the head; what is needed inside is alive until here. */
   closeLoop(head: Label, condition: Condition): void {
     const loop = this.#loops.pop()!
+    this.#weight /= 8
     this.#control('jcc', head, condition)
     const end = 2 * (this.instructions.length - 1)
     for (const register of loop.through) {
@@ -230,9 +266,18 @@ export class MachineProgram {
   }
 
   #control(op: IntOp, label: Label, condition?: Condition): void {
-    const none = { imm: undefined, mask: undefined, zeroing: false }
-    const rest = { ...none, condition, label }
-    this.#push({ op, isVector: false, bits: 64, effect: 'reads', operands: [], ...rest })
+    this.#push({
+      op,
+      isVector: false,
+      bits: 64,
+      effect: 'reads',
+      operands: [],
+      imm: undefined,
+      mask: undefined,
+      zeroing: false,
+      condition,
+      label,
+    })
   }
 
   #push(instruction: Instruction): void {
@@ -258,16 +303,17 @@ export class MachineProgram {
     if (x.start < 0 && x.assigned < 0) {
       x.start = at
       x.depth = this.#loops.length
+      this.#made.push(x)
     }
-    x.end = Math.max(x.end, at)
-    x.weight += 8 ** this.#loops.length
+    if (at > x.end) x.end = at
+    x.weight += this.#weight
     this.#carry(x)
   }
 
   #use(x: Register, at: number): void {
     assert(x.depth >= 0, 'a register is read before it is made')
-    x.end = Math.max(x.end, at)
-    x.weight += 8 ** this.#loops.length
+    if (at > x.end) x.end = at
+    x.weight += this.#weight
     this.#carry(x)
   }
 
