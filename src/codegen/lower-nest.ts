@@ -1,4 +1,5 @@
 /** @file Lowers a group to a plain loop nest: maps, reductions, row kernels, scans and scatters. */
+import type { DType } from '../core/dtype.ts'
 import {
   freeAxes,
   identityOf,
@@ -14,7 +15,7 @@ import { extentOf } from './contract-blocks.ts'
 import { accumulator, combineValues, Emitter, memoryOf } from './emitter.ts'
 import { findKeptTerms, type KeptTerms } from './kept-terms.ts'
 import type { TargetTraits } from './target-traits.ts'
-import { chooseLanes, contiguousAlong, decompose } from './vectorize.ts'
+import { chooseLanes, contiguousAlong, decompose, isWideAlong } from './vectorize.ts'
 
 /** Reductions longer than this are summed in blocks, so that rounding errors grow with the block count only. */
 const sumBlock = 8192
@@ -49,6 +50,8 @@ class NestLowering {
   readonly #kept: KeptTerms | undefined
   /** Axes whose positions depend on the ones before. */
   readonly #scanned = new Set<Axis>()
+  /** Whether the lanes of this kernel hold 64-bit values: lanes of bools are as wide as the others, all through it. */
+  #isWide: boolean | undefined
   #ok: ReturnType<Emitter['variable']> | undefined
 
   constructor(s: ExprBuilder, group: Group, traits: TargetTraits) {
@@ -132,8 +135,16 @@ class NestLowering {
     }
     const dtypes = stores.map((store) => this.#group.buffers[store.buffer]!.dtype)
     const values = stores.map((store) => store.value)
-    const lanes = chooseLanes(this.#s, values, dtypes, axis, this.#traits)
+    const lanes = this.#chooseLanes(values, dtypes, axis)
     return lanes > 1 ? { axis, lanes } : undefined
+  }
+
+  #chooseLanes(exprs: readonly Expr[], stored: readonly DType[], axis: Axis): number {
+    const lanes = chooseLanes(this.#s, exprs, stored, axis, this.#traits)
+    if (lanes === 1) return 1
+    const isWide = isWideAlong(exprs, axis)
+    this.#isWide ??= isWide
+    return this.#isWide === isWide ? lanes : 1
   }
 
   #loops(order: readonly Axis[], vector: { axis: Axis; lanes: number } | undefined): void {
@@ -265,7 +276,7 @@ class NestLowering {
   #lanesOf(e: ReduceExpr): number {
     const last = e.axes[e.axes.length - 1]!
     if (!contiguousAlong([e.value], last)) return 1
-    return chooseLanes(this.#s, [e.value, e], [], last, this.#traits)
+    return this.#chooseLanes([e.value, e], [], last)
   }
 
   // One row of a reduction, lanes running along it. Long sums go through a partial sum per block.

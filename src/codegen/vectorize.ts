@@ -30,17 +30,7 @@ export function chooseLanes(
   traits: TargetTraits,
 ): number {
   const free = new Map()
-  const seen = new Set<Expr>()
-  const along: Expr[] = []
-  const visit = (e: Expr) => {
-    if (seen.has(e)) return
-    seen.add(e)
-    if (!freeAxes(e, free).has(axis)) return
-    along.push(e)
-    childrenOf(e).forEach(visit)
-  }
-  exprs.forEach(visit)
-  const isWide = (e: Expr) => e.type === 'f64' || e.type === 'i64'
+  const along = partsAlong(exprs, axis, free)
   const isPosition = (e: Expr) => e.kind === 'axis' && e.axis === axis
   // A position inside an affine index needs no vector of integers; one that is an operand does.
   const isNarrow = (e: Expr) =>
@@ -71,6 +61,32 @@ export function chooseLanes(
   }
   if (!stored.every((dtype) => traits.vectorMemory(memoryOf[dtype], width))) return 1
   return width * (cost <= 5 ? 4 : cost <= 12 ? 2 : 1)
+}
+
+// The expressions that depend on an axis, among these and below them.
+function partsAlong(
+  exprs: readonly Expr[],
+  axis: Axis,
+  free: Map<Expr, ReadonlySet<Axis>>,
+): Expr[] {
+  const seen = new Set<Expr>()
+  const along: Expr[] = []
+  const visit = (e: Expr) => {
+    if (seen.has(e)) return
+    seen.add(e)
+    if (!freeAxes(e, free).has(axis)) return
+    along.push(e)
+    childrenOf(e).forEach(visit)
+  }
+  exprs.forEach(visit)
+  return along
+}
+
+const isWide = (e: Expr) => e.type === 'f64' || e.type === 'i64'
+
+/** Whether lanes that run along an axis hold 64-bit values. */
+export function isWideAlong(exprs: readonly Expr[], axis: Axis): boolean {
+  return partsAlong(exprs, axis, new Map()).some(isWide)
 }
 
 // Number of native rows an operation becomes, or undefined when it cannot be a vector.

@@ -101,6 +101,37 @@ describe('shifts', () => {
   )
 })
 
+test('lanes of 32 and of 64 bits, and conditions on both, in one kernel', () => {
+  const s = new ExprBuilder()
+  const [i, j, k] = [s.axis(6), s.axis(50), s.axis(40)]
+  const x = s.load(0, 'int64', at(s, [i, 50], [j, 1]))
+  const y = s.load(1, 'float32', at(s, [i, 40], [k, 1]))
+  const count = s.reduce('add', [j], s.select(s.lt(x, 3), x, s.like(x, 1)))
+  const top = s.reduce('max', [k], s.select(s.lt(y, 0.5), y, s.like(y, -1)))
+  agree(
+    s,
+    {
+      axes: [i],
+      buffers: [
+        { dtype: 'int64', access: 'read' },
+        { dtype: 'float32', access: 'read' },
+        { dtype: 'int64', access: 'write' },
+        { dtype: 'float32', access: 'write' },
+      ],
+      stores: [
+        { buffer: 2, index: at(s, [i, 1]), value: count },
+        { buffer: 3, index: at(s, [i, 1]), value: top },
+      ],
+    },
+    [
+      BigInt64Array.from({ length: 300 }, (_, n) => BigInt(n % 7)),
+      Float32Array.from({ length: 240 }, (_, n) => (n % 11) / 11),
+      new BigInt64Array(6),
+      new Float32Array(6),
+    ],
+  )
+})
+
 describe('more values than registers', () => {
   test.each(['int8', 'int32', 'int64', 'float32'] as const)('buffers of %s', (dtype) => {
     const s = new ExprBuilder()
