@@ -191,6 +191,8 @@ export class ExprBuilder {
   declare readonly shr: Row
   declare readonly ushr: Row
   declare readonly fma: Row
+  declare readonly dotBf16: Row
+  declare readonly dotU8S8: Row
   declare readonly exp: Row
   declare readonly expm1: Row
   declare readonly log: Row

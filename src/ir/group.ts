@@ -98,7 +98,9 @@ function verifyOp(e: Expr & { kind: 'op' }, fail: (what: string) => void): void 
   const last = e.args[e.args.length - 1]!.type
   if (!info.types.includes(last)) fail(`${e.op} does not take ${last}`)
   const alike = e.op === 'select' ? e.args.slice(1) : e.args
-  if (alike.some((a) => a.type !== last))
+  if (info.takesWords && e.args.slice(0, -1).some((a) => a.type !== 'i32'))
+    fail(`${e.op} takes i32 words`)
+  if (!info.takesWords && alike.some((a) => a.type !== last))
     fail(`${e.op} mixes ${e.args.map((a) => a.type).join(', ')}`)
   if (e.op === 'select' && e.args[0]!.type !== 'bool') fail('select needs a bool condition')
   if (info.result === 'same' && e.type !== last) fail(`${e.op} of ${last} cannot be ${e.type}`)

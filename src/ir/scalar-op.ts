@@ -1,6 +1,8 @@
 /** @file The one table of scalar operations: what each means, and what it is made of where a target lacks it. */
 import type { ScalarType } from '../core/dtype.ts'
+import { bfloatToNumber } from '../core/float16.ts'
 import * as math from './transcendental.ts'
+import * as words from './words.ts'
 import type { Expr, ExprBuilder } from './expr.ts'
 
 /** A value inside the interpreter: bigint for i64, number (bool as 0 or 1) for everything else. */
@@ -11,6 +13,8 @@ export interface ScalarOpInfo {
   /** Type of the result: that of the last argument, bool, or stated on the node ('convert', 'bitcast'). */
   readonly result: 'same' | 'bool' | 'stated'
   readonly types: readonly ScalarType[]
+  /** All arguments but the last are i32 words that hold several small numbers each. */
+  readonly takesWords?: true
   /** The reference meaning. `type` is the type of the last argument; f32 results are rounded by the caller. */
   evaluate(type: ScalarType, ...args: ScalarValue[]): ScalarValue
   /** The operation in terms of simpler rows; absent for the rows every target spells itself. */
@@ -216,6 +220,28 @@ export const scalarOps = {
     evaluate: (_t, a: N, b: N, c: N) => a * b + c,
     decompose: (s, a, b, c) => s.add(s.mul(a, b), c),
   }),
+  /** c + the products of the two bfloat16 in a and b; targets round in between, and flush subnormals, as they like. */
+  dotBf16: row({
+    arity: 3,
+    result: 'same',
+    types: ['f32'],
+    takesWords: true,
+    evaluate: (_t, a: N, b: N, c: N) =>
+      c + (bfloatAt(a, 0) * bfloatAt(b, 0) + bfloatAt(a, 1) * bfloatAt(b, 1)),
+    decompose: words.dotBf16,
+  }),
+  /** c + the products of the four bytes in a, unsigned, with those in b, signed. */
+  dotU8S8: row({
+    arity: 3,
+    result: 'same',
+    types: ['i32'],
+    takesWords: true,
+    evaluate: (_t, a: N, b: N, c: N) =>
+      (c +
+        [0, 8, 16, 24].reduce((sum, i) => sum + ((a >>> i) & 255) * ((b << (24 - i)) >> 24), 0)) |
+      0,
+    decompose: words.dotU8S8,
+  }),
   exp: unaryFloat(Math.exp, math.exp),
   expm1: unaryFloat(Math.expm1, math.expm1),
   log: unaryFloat(Math.log, math.log),
@@ -267,6 +293,8 @@ export function bitcastValue(value: ScalarValue, from: ScalarType, to: ScalarTyp
   if (to === 'f64') return view.getFloat64(0)
   return to === 'i64' ? view.getBigInt64(0) : view.getInt32(0)
 }
+
+const bfloatAt = (word: number, i: 0 | 1): number => bfloatToNumber((word >>> (16 * i)) & 0xffff)
 
 function saturate(value: number, to: 'i32' | 'i64'): ScalarValue {
   if (Number.isNaN(value)) return to === 'i64' ? 0n : 0

@@ -27,6 +27,8 @@ export function x86Traits(features: X86Features): TargetTraits {
     tail: avx512 ? 'mask' : 'scalar',
     spells(op, type, lanes) {
       if (op === 'fma') return type === 'f32' || type === 'f64'
+      if (op === 'dotBf16') return features.bf16 && lanes > 1
+      if (op === 'dotU8S8') return features.vnni && lanes > 1
       if (scalarOp(op).decompose !== undefined) return false
       if (lanes === 1) return true
       return avx512 ? !noVector512(op, type) : !noVector256(op, type)

@@ -5,7 +5,7 @@ import type { Value } from '../../ir/loops.ts'
 import type { ScalarOp } from '../../ir/scalar-op.ts'
 import { assert } from '../../util/errors.ts'
 import type { Selector } from './emit.ts'
-import type { MachineOperand, Register } from './machine.ts'
+import { Register, type MachineOperand } from './machine.ts'
 import type { OpValue } from './scalar-code.ts'
 import {
   floatPredicate,
@@ -67,6 +67,10 @@ export function vectorOp(m: Selector, value: OpValue, r: number, to: Register): 
     }
     case 'fma':
       return fma(m, type as 'f32' | 'f64', a, b, c, r, to)
+    case 'dotBf16':
+      return dot(m, 'vdpbf16ps', m.sourceLast(a, b), c, r, to)
+    case 'dotU8S8':
+      return dot(m, 'vpdpbusd', [a, b], c, r, to)
     default:
       assert(false, `no vector code for ${op} of ${type}`)
   }
@@ -124,6 +128,25 @@ function fma(
   const result = m.apart(to, right === to ? [to] : [])
   p.copy(result, sum)
   p.vector(form231, bits, [result, left, right], {}, 'changes')
+  m.settle(to, result)
+}
+
+// The sum is changed where it is: in the result's place, or in a copy.
+function dot(
+  m: Selector,
+  op: VectorOp,
+  [a, b]: readonly [Value, Value],
+  c: Value,
+  r: number,
+  to: Register,
+): void {
+  const sum = m.reg(c, r)
+  const left = m.reg(a, r)
+  const right = m.source(b, r)
+  const others = right instanceof Register ? [left, right] : [left]
+  const result = sum === to ? to : m.apart(to, others)
+  if (sum !== to) m.program.copy(result, sum)
+  m.program.vector(op, m.vectorBits, [result, left, right], {}, 'changes')
   m.settle(to, result)
 }
 
