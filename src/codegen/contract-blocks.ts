@@ -29,6 +29,8 @@ export interface Layout {
   readonly isSheet: boolean
   /** Partial sums of a whole task are kept in scratch space. */
   readonly keepsPartials: boolean
+  /** How many depths a word of a panel holds. */
+  readonly depthsInWord: number
 }
 
 export function chooseBlocks(c: Contraction, traits: TargetTraits, layout: Layout): Blocks {
@@ -40,11 +42,17 @@ export function chooseBlocks(c: Contraction, traits: TargetTraits, layout: Layou
   const tileColumns = tile.vectors * lanes
   const fit = (wanted: number, unit: number, axes: readonly Axis[]) =>
     Math.max(unit, Math.min(down(wanted, unit), up(extentOf(axes), unit)))
-  const underTile = layout.isSheet ? Math.max(64, tileColumns * bytes) : tileColumns * bytes
-  const depth = fit(Math.max(leastDepth, l1Bytes / 2 / underTile), depthUnit, c.depth)
-  const rows = fit(l2Bytes / 4 / (depth * bytes), tileRows, c.rows)
+  const perDepth = bytes / layout.depthsInWord
+  const underTile = layout.isSheet ? Math.max(64, tileColumns * bytes) : tileColumns * perDepth
+  const least = leastDepth * layout.depthsInWord
+  const depth = fit(Math.max(least, l1Bytes / 2 / underTile), depthUnit, c.depth)
+  const rows = fit(l2Bytes / 4 / (depth * perDepth), tileRows, c.rows)
   const wide = layout.isSheet ? l2Bytes / 2 : 2 * l2Bytes
-  const columns = fit(layout.keepsPartials ? 256 : wide / (depth * bytes), tileColumns, c.columns)
+  const columns = fit(
+    layout.keepsPartials ? 256 : wide / (depth * perDepth),
+    tileColumns,
+    c.columns,
+  )
   const taskRows = layout.keepsPartials ? rows : down(1024, tileRows)
   return { tileRows, tileColumns, depth, rows, columns, taskRows }
 }

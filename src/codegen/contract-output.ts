@@ -1,8 +1,10 @@
 /** @file What becomes of the sums of a tile: passed on to the next block of the depth, or finished and stored. */
+import type { ScalarType } from '../core/dtype.ts'
 import type { Place, Value, Variable } from '../ir/loops.ts'
 import { bindFlat } from './contract-access.ts'
 import type { Outcome } from './contract-pattern.ts'
 import { memoryOf, type Emitter } from './emitter.ts'
+import { computeOf } from './program-builder.ts'
 
 /** Which block of the depth this is, where sums are made in several. */
 export interface Turn {
@@ -75,7 +77,7 @@ export class TileOutput {
       const kept = (line: Line) => partial(line.row, line.column)
       this.#addEarlier(lines, turn, kept)
       b.when(b.op('not', [turn.isLast]), () => {
-        for (const line of lines) b.store(kept(line), b.read(line.sum))
+        for (const line of lines) this.#keep(kept(line), b.read(line.sum))
       })
       return b.when(turn.isLast, () => this.write(sums, corner, end, fits, undefined))
     }
@@ -91,8 +93,8 @@ export class TileOutput {
   #edge(lines: readonly Line[], corner: Corner, end: Corner, turn: Turn | undefined): void {
     const b = this.#b
     const { room, hasMasks, isVector } = this.#options
-    const { lanes } = lines[0]!.sum
-    lines.forEach(({ sum }, i) => b.store(room(b.int(0), i * lanes), b.read(sum)))
+    const { lanes, type } = lines[0]!.sum
+    lines.forEach(({ sum }, i) => this.#keep(room(b.int(0), i * lanes), b.read(sum)))
     const rows = b.min(b.sub(end.row, corner.row), lines.length)
     const columns = b.min(b.sub(end.column, corner.column), lanes)
     b.loop(b.int(0), rows, 1, (i) => {
@@ -101,13 +103,13 @@ export class TileOutput {
       if (hasMasks && isVector)
         return this.#eachRun(corner.column, columns, (from, count) => {
           const mask = b.lanesBelow(count, lanes)
-          const sum = b.variable(b.load(room(b.add(line, from), 0), lanes, mask))
+          const sum = b.variable(this.#kept(room(b.add(line, from), 0), type, lanes, mask))
           b.tailMask = mask
           this.#finish([{ row, column: b.add(corner.column, from), sum, mask }], turn)
           b.tailMask = undefined
         })
       b.loop(b.int(0), columns, 1, (j) => {
-        const sum = b.variable(b.load(room(b.add(line, j), 0)))
+        const sum = b.variable(this.#kept(room(b.add(line, j), 0), type))
         this.#finish([{ row, column: b.add(corner.column, j), sum }], turn)
       })
     })
@@ -144,12 +146,25 @@ export class TileOutput {
   #addEarlier(lines: readonly Line[], turn: Turn, kept?: (line: Line) => Place): void {
     const b = this.#b
     const add = ({ sum, mask }: Line, place: Place) =>
-      b.set(sum, b.op('add', [b.load(place, sum.lanes, mask), b.read(sum)]))
+      b.set(sum, b.op('add', [this.#kept(place, sum.type, sum.lanes, mask), b.read(sum)]))
     b.when(b.op('not', [turn.isFirst]), () => {
       for (const line of lines)
         if (kept) add(line, kept(line))
         else this.#at(line, (place) => add(line, place))
     })
+  }
+
+  // Scratch space of words holds the bits of sums.
+  #keep(place: Place, value: Value): void {
+    const b = this.#b
+    const type = computeOf(place.memory)
+    b.store(place, value.type === type ? value : b.op('bitcast', [value], type))
+  }
+
+  #kept(place: Place, type: ScalarType, lanes = 1, mask?: Value): Value {
+    const b = this.#b
+    const value = b.load(place, lanes, mask)
+    return value.type === type ? value : b.op('bitcast', [value], type)
   }
 
   #at({ row, column, sum: { lanes } }: Line, body: (place: Place) => void): void {

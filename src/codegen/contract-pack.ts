@@ -2,10 +2,11 @@
 import type { Axis } from '../ir/expr.ts'
 import type { MemoryType, Value } from '../ir/loops.ts'
 import { bindFlat, type Range, type Way } from './contract-access.ts'
+import { bitsOf, joinWord, wordCount, type Words } from './contract-dot.ts'
 import type { Operand } from './contract-pattern.ts'
 import type { Emitter } from './emitter.ts'
 
-/** Where panels go: `width` lines side by side, for each step along the depth. */
+/** Where panels go: `width` lines side by side, for each step along the depth: an element, or a word of several. */
 export interface Panels {
   readonly buffer: number
   readonly memory: MemoryType
@@ -14,6 +15,8 @@ export interface Panels {
   readonly width: number
   /** Whether part of a vector can be read. */
   readonly hasMasks: boolean
+  /** How elements are put into words; undefined: they are not. */
+  readonly words?: Words | undefined
 }
 
 /** Copies lines [own.begin, own.end) of an operand, for a range of depths, into panels. */
@@ -26,19 +29,19 @@ export function packPanels(
   panels: Panels,
 ): void {
   const { width } = panels
-  const size = b.sub(depth.end, depth.begin)
+  const all = { begin: b.int(0), end: wordCount(b, depth, panels.words) }
   const eachPanel = (steps: Range, body: (to: Target) => void) =>
     b.loop(own.begin, own.end, width, (line) => {
-      const target = b.add(b.mul(b.sub(line, own.begin), size), panels.at)
+      const target = b.add(b.mul(b.sub(line, own.begin), all.end), panels.at)
       body({ b, operand, own, depth, steps, panels, line, target })
     })
   // A few long lines of the operand at a time, all panels of them: memory is read as it lies.
   if (way?.isSimple && way.along === 'lines' && panels.hasMasks && overhang(width, way.lanes) === 0)
-    return b.loop(depth.begin, depth.end, bandSteps, (k) => {
-      const steps = { begin: k, end: b.min(b.add(k, bandSteps), depth.end) }
+    return b.loop(all.begin, all.end, bandSteps, (i) => {
+      const steps = { begin: i, end: b.min(b.add(i, bandSteps), all.end) }
       eachPanel(steps, (to) => packLines(to, way))
     })
-  eachPanel(depth, (to) => {
+  eachPanel(all, (to) => {
     if (way?.along === 'depth' && !way.bounds) return packTransposed(to, way)
     if (!way?.isSimple) return packPoints(to)
     if (panels.hasMasks) return packLines(to, way)
@@ -77,15 +80,20 @@ function packLines(to: Target, { lanes }: Way): void {
       mask: isMasked ? b.lanesBelow(b.sub(own.end, from), lanes) : undefined,
     }
   })
-  eachDepth(to, (index) => {
-    for (const { at, lanes: count, from, mask } of pieces)
-      b.scope(() => {
-        bindFlat(b, operand.own, mask || !panels.hasMasks ? from : lineAt(to, at), count)
-        b.tailMask = mask
-        const value = b.splat(b.expr(operand.value), count)
-        b.tailMask = undefined
-        b.store(b.place(panels.buffer, panels.memory, index, at), value)
-      })
+  eachStep(to, (index, step) => {
+    for (const { at, lanes: count, from, mask } of pieces) {
+      const value = step((k) =>
+        b.scope(() => {
+          bindFlat(b, operand.own, mask || !panels.hasMasks ? from : lineAt(to, at), count)
+          bindFlat(b, operand.summed, k)
+          b.tailMask = mask
+          const value = b.splat(b.expr(operand.value), count)
+          b.tailMask = undefined
+          return value
+        }),
+      )
+      b.store(b.place(panels.buffer, panels.memory, index, at), value)
+    }
   })
 }
 
@@ -120,19 +128,23 @@ function packPoints(to: Target): void {
   const { b, operand, panels } = to
   const { width, buffer, memory } = panels
   const lines = Array.from({ length: width }, (_, i) => lineAt(to, i))
-  eachDepth(to, (index) => {
-    lines.forEach((at, i) =>
-      b.scope(() => {
-        bindFlat(b, operand.own, at)
-        b.store(b.place(buffer, memory, index, i), b.expr(operand.value))
-      }),
-    )
+  eachStep(to, (index, step) => {
+    lines.forEach((at, i) => {
+      const value = step((k) =>
+        b.scope(() => {
+          bindFlat(b, operand.own, at)
+          bindFlat(b, operand.summed, k)
+          return b.expr(operand.value)
+        }),
+      )
+      b.store(b.place(buffer, memory, index, i), value)
+    })
   })
 }
 
 // Lines are contiguous along the depth: square blocks are read as rows and written as columns.
 function packTransposed(to: Target, { lanes }: Way): void {
-  const { b, operand, depth, panels, target } = to
+  const { b, operand, depth, panels } = to
   const { width, buffer, memory } = panels
   const lines = Array.from({ length: width }, (_, i) => lineAt(to, i))
   const valueAt = (line: Value, k: Value, count: number) =>
@@ -143,34 +155,45 @@ function packTransposed(to: Target, { lanes }: Way): void {
     })
   const store = (index: Value, offset: number, value: Value) =>
     b.store(b.place(buffer, memory, index, offset), value)
-  const indexAt = (k: Value) => b.add(target, b.mul(b.sub(k, depth.begin), width))
-  const points = (begin: Value, end: Value) =>
-    b.loop(begin, end, 1, (k) => {
-      const index = indexAt(k)
-      lines.forEach((line, i) => store(index, i, valueAt(line, k, 1)))
-    })
-  const block = (k: Value) => {
-    const index = indexAt(k)
+  const perStep = panels.words?.depths ?? 1
+  const points = (begin: Value, end: Value) => {
+    const put = (index: Value, step: Step) =>
+      lines.forEach((line, i) => {
+        const value = step((k) => valueAt(line, k, 1))
+        store(index, i, value)
+      })
+    eachStep(to, put, { begin, end })
+  }
+  // One store for each step of the block, of the values at its depths.
+  const steps = (index: Value, offset: number, valueOf: (i: number) => Value) => {
+    for (let i = 0; i < lanes; i += perStep) {
+      const values = Array.from({ length: perStep }, (_, j) => valueOf(i + j))
+      store(index, offset + (i / perStep) * width, join(to, values))
+    }
+  }
+  const block = (k: Value, step: Value) => {
+    const index = indexAt(to, step)
     // From the end, so that what hangs over is written before what belongs there.
     for (const { at, lanes: count } of piecesOf(width, lanes).toReversed()) {
       if (count > 1) {
         const rows = lines.slice(at, at + lanes).map((line) => valueAt(line, k, lanes))
         // Of a panel too narrow for a square, the last line fills the rest.
         while (rows.length < lanes) rows.push(rows[rows.length - 1]!)
-        rows.forEach((_, i) => store(index, at + i * width, b.transposed(rows, i)))
-      } else
-        for (let i = 0; i < lanes; i++)
-          store(index, at + i * width, valueAt(lines[at]!, b.add(k, i), 1))
+        steps(index, at, (i) => b.transposed(rows, i))
+      } else steps(index, at, (i) => valueAt(lines[at]!, b.add(k, i), 1))
     }
   }
-  const stop = b.add(depth.begin, b.roundDown(b.sub(depth.end, depth.begin), lanes))
-  b.loop(depth.begin, stop, lanes, (k) => {
+  const whole = b.roundDown(b.sub(depth.end, depth.begin), lanes)
+  const perBlock = lanes / perStep
+  const stop = perStep === 1 ? whole : b.op('div', [whole, b.int(perStep)])
+  b.loop(b.int(0), stop, perBlock, (i) => {
+    const k = depthAt(to, i)
     const isRun = staysInRun(b, operand.summed, k, lanes)
-    if (isRun === undefined) return block(k)
-    b.when(isRun, () => block(k))
-    b.when(b.op('not', [isRun]), () => points(k, b.add(k, lanes)))
+    if (isRun === undefined) return block(k, i)
+    b.when(isRun, () => block(k, i))
+    b.when(b.op('not', [isRun]), () => points(i, b.add(i, perBlock)))
   })
-  points(stop, depth.end)
+  points(stop, wordCount(b, depth, panels.words))
 }
 
 // Whether the last axis goes on for so many lanes; undefined where it always does, from depths that are multiples of them.
@@ -186,10 +209,46 @@ function staysInRun(
   return b.op('le', [b.add(b.op('rem', [flat, size]), lanes), size])
 }
 
-function eachDepth(to: Target, body: (index: Value) => void): void {
-  const { b, operand, depth, steps, panels, target } = to
-  b.loop(steps.begin, steps.end, 1, (k) => {
-    bindFlat(b, operand.summed, k)
-    body(b.add(target, b.mul(b.sub(k, depth.begin), panels.width)))
-  })
+// Where step i lies.
+const indexAt = ({ b, panels, target }: Target, i: Value): Value =>
+  b.add(target, b.mul(i, panels.width))
+
+// The first depth of step i.
+const depthAt = ({ b, depth, panels }: Target, i: Value): Value =>
+  b.add(depth.begin, b.mul(i, panels.words?.depths ?? 1))
+
+function join({ b, panels }: Target, values: readonly Value[]): Value {
+  if (!panels.words) return values[0]!
+  const bits = values.map((value) => bitsOf(b, value))
+  return joinWord(b, panels.words, bits)
+}
+
+/** Makes what is stored for one step, of the value at each depth. */
+type Step = (valueAt: (k: Value) => Value) => Value
+
+// Steps [begin, end), all unless told otherwise. The last word of all may be filled up with zeros.
+function eachStep(
+  to: Target,
+  body: (index: Value, step: Step) => void,
+  { begin, end }: Range = to.steps,
+): void {
+  const { b, depth, panels } = to
+  const { words } = panels
+  const each = (i: Value, isFull: boolean) => {
+    const first = depthAt(to, i)
+    const last = b.sub(depth.end, 1)
+    body(indexAt(to, i), (valueAt) => {
+      const values = Array.from({ length: words?.depths ?? 1 }, (_, j) => {
+        const k = b.add(first, j)
+        if (isFull || j === 0) return valueAt(k)
+        const kept = b.op('select', [b.op('le', [k, last]), b.int(-1), b.int(0)])
+        return b.op('and', [bitsOf(b, valueAt(b.min(k, last))), kept])
+      })
+      return join(to, values)
+    })
+  }
+  if (words === undefined || words.isEven) return b.loop(begin, end, 1, (i) => each(i, true))
+  const full = b.min(end, b.op('div', [b.sub(depth.end, depth.begin), b.int(words.depths)]))
+  b.loop(begin, full, 1, (i) => each(i, true))
+  b.loop(b.op('max', [begin, full]), end, 1, (i) => each(i, false))
 }

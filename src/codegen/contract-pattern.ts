@@ -11,7 +11,9 @@ import {
 } from '../ir/expr.ts'
 import { rootsOf, visitAll, type Group, type Store } from '../ir/group.ts'
 import { spread } from './affine.ts'
+import { dotOf } from './contract-dot.ts'
 import { mergeAxes, strideOf } from './merge-axes.ts'
+import type { TargetTraits } from './target-traits.ts'
 
 /** One factor: a value at each point of its own axes ("rows" of A, columns of B) and of the summed ones. */
 export interface Operand {
@@ -38,7 +40,7 @@ export interface Outcome {
  * reader takes the flat positions apart into its own axes.
  */
 export interface Contraction {
-  readonly type: 'f32' | 'f64'
+  readonly type: 'f32' | 'f64' | 'i32'
   readonly batch: readonly Axis[]
   readonly rows: readonly Axis[]
   readonly columns: readonly Axis[]
@@ -50,18 +52,24 @@ export interface Contraction {
   readonly swapped: () => Contraction
 }
 
-const dtypeOfCompute = { f32: 'float32', f64: 'float64' } as const
+const dtypeOfCompute = { f32: 'float32', f64: 'float64', i32: 'int32' } as const
 
-/** The contraction that a group is, or undefined. */
-export function matchContraction(s: ExprBuilder, group: Group): Contraction | undefined {
+/** The contraction that a group is, or undefined; of integers only what the target has a dot for. */
+export function matchContraction(
+  s: ExprBuilder,
+  group: Group,
+  traits: TargetTraits,
+): Contraction | undefined {
   const [store] = group.stores
   if (store === undefined || group.stores.length > 1 || group.checks.length > 0) return undefined
   const reduce = onlyReduction(group)
   if (reduce === undefined || reduce.combine !== 'add') return undefined
-  if (reduce.type !== 'f32' && reduce.type !== 'f64') return undefined
+  const { type } = reduce
+  if (type !== 'f32' && type !== 'f64' && type !== 'i32') return undefined
   const product = reduce.value
   if (product.kind !== 'op' || product.op !== 'mul') return undefined
   const [x, y] = product.args as [Expr, Expr]
+  if (type === 'i32' && dotOf(x, y, traits) === undefined) return undefined
   const free = new Map<Expr, ReadonlySet<Axis>>()
   const [inX, inY] = [freeAxes(x, free), freeAxes(y, free)]
   const parallel = group.axes
@@ -78,7 +86,7 @@ export function matchContraction(s: ExprBuilder, group: Group): Contraction | un
   ]
   const [a, b] = onlyX.some(isUnit) ? [q, p] : [p, q]
   const { dtype } = group.buffers[store.buffer]!
-  return arrange(s, { store, dtype, type: reduce.type, batch, depth: reduce.axes }, a, b)
+  return arrange(s, { store, dtype, type, batch, depth: reduce.axes }, a, b)
 }
 
 interface Frame extends Pick<Contraction, 'type' | 'batch' | 'depth'> {
@@ -121,7 +129,7 @@ function outcome(
   s: ExprBuilder,
   store: Store,
   dtype: DType,
-  type: 'f32' | 'f64',
+  type: Contraction['type'],
   rows: readonly Axis[],
   columns: readonly Axis[],
 ): Outcome {

@@ -3,6 +3,7 @@ import { freeAxes, type ExprBuilder, type Index } from '../ir/expr.ts'
 import type { MemoryType, Value } from '../ir/loops.ts'
 import { bindFlat, wayToRead, type Range, type Way } from './contract-access.ts'
 import type { Blocks } from './contract-blocks.ts'
+import { firstSum, sumLines, wordCount, type DotPlan } from './contract-dot.ts'
 import { packPanels } from './contract-pack.ts'
 import type { Operand } from './contract-pattern.ts'
 import { fillSheet, fillsUnderMasks } from './contract-sheet.ts'
@@ -67,6 +68,9 @@ export class SourceA {
   readonly #at: number
   readonly #stride: number
   readonly #hasMasks: boolean
+  readonly #dot: DotPlan | undefined
+  /** Where the first sums of rows lie, if they are not zero. */
+  readonly #firstSumsAt: number | undefined
 
   constructor(
     b: Emitter,
@@ -75,6 +79,7 @@ export class SourceA {
     blocks: Blocks,
     scratch: Scratch,
     hasMasks: boolean,
+    dot?: DotPlan,
   ) {
     this.#b = b
     this.#operand = operand
@@ -82,9 +87,12 @@ export class SourceA {
     this.#blocks = blocks
     this.#scratch = scratch
     this.#stride = sheetStride(blocks.depth, scratch.memory)
-    const width = { panels: blocks.depth, sheet: this.#stride, direct: 0 }[keeping.kind]
+    const steps = blocks.depth / (dot?.depths ?? 1)
+    const width = { panels: steps, sheet: this.#stride, direct: 0 }[keeping.kind]
     this.#at = scratch.take(blocks.rows * width + mostOverhang)
     this.#hasMasks = hasMasks
+    this.#dot = dot
+    this.#firstSumsAt = dot?.movesB ? scratch.take(blocks.rows + mostOverhang) : undefined
   }
 
   prepare(rows: Range, depth: Range): void {
@@ -92,9 +100,12 @@ export class SourceA {
     if (keeping.kind === 'direct') return
     const { buffer, memory } = this.#scratch
     const place = { buffer, memory, at: this.#at, hasMasks: this.#hasMasks }
-    const to = { ...place, width: this.#blocks.tileRows, stride: this.#stride }
-    if (keeping.kind === 'panels') packPanels(this.#b, this.#operand, keeping.way, rows, depth, to)
-    else
+    const words = this.#dot?.words.a
+    const to = { ...place, width: this.#blocks.tileRows, stride: this.#stride, words }
+    if (keeping.kind === 'panels') {
+      packPanels(this.#b, this.#operand, keeping.way, rows, depth, to)
+      if (this.#dot?.movesB) this.#sumRows(this.#dot, rows, depth)
+    } else
       fillSheet(this.#b, this.#operand, keeping.way, rows, depth, { ...to, panelWidth: undefined })
   }
 
@@ -103,8 +114,11 @@ export class SourceA {
     const keeping = this.#keeping
     const { buffer } = this.#scratch
     if (keeping.kind === 'panels') {
-      const size = b.sub(depth.end, depth.begin)
-      return { buffer, panel: b.add(b.mul(b.sub(row, rows.begin), size), this.#at) }
+      const line = b.sub(row, rows.begin)
+      const steps = wordCount(b, depth, this.#dot?.words.a)
+      const panel = b.add(b.mul(line, steps), this.#at)
+      const at = this.#firstSumsAt
+      return at === undefined ? { buffer, panel } : { buffer, panel, firstSums: b.add(line, at) }
     }
     // Rows past the end repeat the last one: what becomes of them is never stored.
     const lines = Array.from({ length: this.#blocks.tileRows }, (_, i) =>
@@ -122,6 +136,26 @@ export class SourceA {
       })
     return { buffer: keeping.buffer, starts: lines.map(startOf) }
   }
+
+  // What the sums of each row start at: see Note [Dots].
+  #sumRows(dot: DotPlan, rows: Range, depth: Range): void {
+    const b = this.#b
+    const { buffer, memory } = this.#scratch
+    const { tileRows } = this.#blocks
+    const lanes = Math.ceil(tileRows / dot.lanes) * dot.lanes
+    const steps = wordCount(b, depth, dot.words.a)
+    const zero = b.splat(b.int(0), lanes)
+    b.loop(rows.begin, rows.end, tileRows, (row) => {
+      const line = b.sub(row, rows.begin)
+      const panel = b.add(b.mul(line, steps), this.#at)
+      const sum = b.variable(zero)
+      b.loop(b.int(0), steps, 1, (i) => {
+        const words = b.load(b.place(buffer, memory, b.add(panel, b.mul(i, tileRows))), lanes)
+        b.set(sum, sumLines(b, dot, words, b.read(sum)))
+      })
+      b.store(b.place(buffer, memory, line, this.#firstSumsAt), firstSum(b, dot, b.read(sum)))
+    })
+  }
 }
 
 /** Operand B: `prepare` a block, then ask for the columns of each tile. */
@@ -135,6 +169,7 @@ export class SourceB {
   readonly #stride: number
   readonly #hasMasks: boolean
   readonly #isSheet: boolean
+  readonly #dot: DotPlan | undefined
 
   constructor(
     b: Emitter,
@@ -143,6 +178,7 @@ export class SourceB {
     blocks: Blocks,
     scratch: Scratch,
     hasMasks: boolean,
+    dot?: DotPlan,
   ) {
     this.#b = b
     this.#operand = operand
@@ -152,8 +188,10 @@ export class SourceB {
     this.#stride = sheetStride(blocks.columns, scratch.memory)
     this.#isSheet = liesInRows(keeping, hasMasks)
     const width = this.#isSheet ? this.#stride : blocks.columns
-    this.#at = scratch.take(blocks.depth * width + mostOverhang)
+    const steps = blocks.depth / (dot?.depths ?? 1)
+    this.#at = scratch.take(steps * width + mostOverhang)
     this.#hasMasks = hasMasks
+    this.#dot = dot
   }
 
   prepare(columns: Range, depth: Range): void {
@@ -161,7 +199,7 @@ export class SourceB {
     const keeping = this.#keeping
     const width = this.#blocks.tileColumns
     const place = { buffer, memory, at: this.#at, hasMasks: this.#hasMasks }
-    const to = { ...place, width, stride: this.#stride }
+    const to = { ...place, width, stride: this.#stride, words: this.#dot?.words.b }
     if (keeping.kind === 'panels')
       packPanels(this.#b, this.#operand, keeping.way, columns, depth, to)
     else {
@@ -175,8 +213,12 @@ export class SourceB {
     const { buffer } = this.#scratch
     const offset = b.sub(column, columns.begin)
     if (this.#isSheet) return { buffer, start: b.add(offset, this.#at), stride: this.#stride }
-    const size = b.sub(depth.end, depth.begin)
-    return { buffer, start: b.add(b.mul(offset, size), this.#at), stride: this.#blocks.tileColumns }
+    const steps = wordCount(b, depth, this.#dot?.words.b)
+    return {
+      buffer,
+      start: b.add(b.mul(offset, steps), this.#at),
+      stride: this.#blocks.tileColumns,
+    }
   }
 }
 

@@ -1,6 +1,8 @@
 /** @file The register tile of a contraction: rows times vectors of sums. */
 import type { MemoryType, Place, Value, Variable } from '../ir/loops.ts'
 import type { Range } from './contract-access.ts'
+import { dotStep, type Dot } from './contract-dot.ts'
+import type { Contraction } from './contract-pattern.ts'
 import type { Emitter } from './emitter.ts'
 import type { TargetTraits } from './target-traits.ts'
 
@@ -20,22 +22,31 @@ export interface ColumnsOfB {
 
 /** A as a packed panel, or as rows contiguous along the depth: row i at depth k is starts[i] + k. */
 export type RowsOfA =
-  | { readonly buffer: number; readonly panel: Value }
+  | {
+      readonly buffer: number
+      readonly panel: Value
+      /** Where sums start at what lies here, one for each row; undefined: at zero. */
+      readonly firstSums?: Value
+    }
   | { readonly buffer: number; readonly starts: readonly Value[] }
 
-/** rows x columns sums of products over a range of depths, in variables, one per row. */
+/** rows x columns sums of products over a range of depths (or of words of them), in variables, one per row. */
 export function multiply(
   b: Emitter,
-  type: 'f32' | 'f64',
+  type: Contraction['type'],
   rows: number,
   columns: number,
   depth: Range,
   input: TileInput,
   traits: TargetTraits,
+  dot?: Dot,
 ): readonly Variable[] {
   const { memory, a } = input
   const zero = b.splat(b.const(type, 0), columns)
-  const sums = Array.from({ length: rows }, () => b.variable(zero))
+  const sums = Array.from({ length: rows }, (_, i) => {
+    if (!('panel' in a) || !a.firstSums) return b.variable(zero)
+    return b.variable(b.splat(b.load(b.place(a.buffer, memory, a.firstSums, i)), columns))
+  })
   const isFused = traits.spells('fma', type, traits.vectorBytes / (type === 'f64' ? 8 : 4))
   const panelB = b.variable(input.b.start)
   const panelA = 'panel' in a ? b.variable(a.panel) : undefined
@@ -52,12 +63,9 @@ export function multiply(
             : b.place(a.buffer, memory, atA, u * rows + i)
         const factor = b.splat(b.load(place), columns)
         const old = b.read(sum)
-        b.set(
-          sum,
-          isFused
-            ? b.op('fma', [factor, line, old])
-            : b.op('add', [old, b.op('mul', [factor, line])]),
-        )
+        if (dot) b.set(sum, dotStep(b, dot, factor, line, old))
+        else if (isFused) b.set(sum, b.op('fma', [factor, line, old]))
+        else b.set(sum, b.op('add', [old, b.op('mul', [factor, line])]))
       })
     }
     b.set(panelB, b.add(atB, count * input.b.stride))

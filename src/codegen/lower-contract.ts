@@ -3,8 +3,9 @@ import { freeAxes, type Axis, type ExprBuilder } from '../ir/expr.ts'
 import { visitAll, type Group } from '../ir/group.ts'
 import type { Kernel, Value } from '../ir/loops.ts'
 import { assert } from '../util/errors.ts'
-import { bindFlat, flatExtent, wayToRead, type Range } from './contract-access.ts'
+import { bindFlat, flatExtent, wayToRead, type Range, type Way } from './contract-access.ts'
 import { chooseBlocks, depthUnit, extentOf, type Blocks } from './contract-blocks.ts'
+import { planDot, wordCount, type DotPlan } from './contract-dot.ts'
 import type { Contraction, Operand } from './contract-pattern.ts'
 import { TileOutput, type Turn } from './contract-output.ts'
 import { keepingOfA, keepingOfB, liesInRows, Scratch, SourceA, SourceB } from './contract-source.ts'
@@ -53,6 +54,7 @@ class ContractLowering {
   /** Where partial sums of a task are kept; undefined: in the output. */
   readonly #partialsAt: number | undefined
   readonly #isVector: boolean
+  readonly #dot: DotPlan | undefined
 
   constructor(s: ExprBuilder, group: Group, c: Contraction, traits: TargetTraits) {
     this.#group = group
@@ -63,16 +65,23 @@ class ContractLowering {
       reduce: () => assert(false, 'the sum of a contraction is defined by its tile') as never,
     }))
     this.#isVector = hasVectorOutcome(s, c, traits)
-    const keepingA = keepingOfA(s, c.a, c.type, traits)
-    const keepingB = keepingOfB(s, c.b, traits)
+    const dot = (this.#dot = planDot(s, c, traits))
+    const panels = (way: Way | undefined) => ({ kind: 'panels', way }) as const
+    const keepingA = dot ? panels(dot.ways.a) : keepingOfA(s, c.a, c.type, traits)
+    const keepingB = dot ? panels(dot.ways.b) : keepingOfB(s, c.b, traits)
     const keepsPartials = !this.#isVector || !canHoldPartials(c)
+    const depthsInWord = dot?.depths ?? 1
     const isSheet = liesInRows(keepingB, traits.tail === 'mask')
-    const blocks = (this.#blocks = chooseBlocks(c, traits, { isSheet, keepsPartials }))
+    const blocks = (this.#blocks = chooseBlocks(c, traits, {
+      isSheet,
+      keepsPartials,
+      depthsInWord,
+    }))
     const hasMasks = traits.tail === 'mask'
-    const scratch = (this.#scratch = new Scratch(kernelBuffers(group).length, c.type))
+    const scratch = (this.#scratch = new Scratch(kernelBuffers(group).length, dot ? 'i32' : c.type))
     this.#edgeAt = scratch.take(blocks.tileRows * blocks.tileColumns)
-    this.#sourceA = new SourceA(b, c.a, keepingA, blocks, scratch, hasMasks)
-    this.#sourceB = new SourceB(b, c.b, keepingB, blocks, scratch, hasMasks)
+    this.#sourceA = new SourceA(b, c.a, keepingA, blocks, scratch, hasMasks, dot)
+    this.#sourceB = new SourceB(b, c.b, keepingB, blocks, scratch, hasMasks, dot)
     this.#partialsAt = keepsPartials ? scratch.take(blocks.taskRows * blocks.columns) : undefined
   }
 
@@ -208,6 +217,8 @@ class ContractLowering {
     const b = this.#b
     const { type } = this.#c
     const { tileRows, tileColumns } = this.#blocks
+    const words = this.#dot?.words.a
+    const steps = words ? { begin: b.int(0), end: wordCount(b, depth, words) } : depth
     const end = { row: rows.end, column: columns.end }
     b.loop(columns.begin, columns.end, tileColumns, (column) => {
       const inputB = this.#sourceB.columnsAt(column, columns, depth)
@@ -215,7 +226,7 @@ class ContractLowering {
       b.loop(rows.begin, rows.end, tileRows, (row) => {
         const inputA = this.#sourceA.rowsAt(row, rows, depth)
         const input = { memory: this.#scratch.memory, a: inputA, b: inputB }
-        const sums = multiply(b, type, tileRows, tileColumns, depth, input, this.#traits)
+        const sums = multiply(b, type, tileRows, tileColumns, steps, input, this.#traits, this.#dot)
         output.write(sums, { row, column }, end, fits, turn)
       })
     })

@@ -10,7 +10,7 @@ import type { TargetTraits } from './target-traits.ts'
 
 /** One kernel in loop form for a group. */
 export function lowerGroup(s: ExprBuilder, group: Group, traits: TargetTraits): Kernel {
-  const contraction = matchContraction(s, group)
+  const contraction = matchContraction(s, group, traits)
   if (contraction && fillsTiles(contraction)) return lowerContract(s, group, contraction, traits)
   return lowerNest(s, group, traits)
 }
