@@ -27,10 +27,12 @@ export function agreesOnWasm(
 export function agreesInLoops(s: ExprBuilder, group: Group, run: Run, tolerance: number): void {
   const want = runInterpreted(group, run)
   for (const bytes of [16, 32, 64] as const)
-    for (const tail of ['scalar', 'mask'] as const) {
-      const got = runLoops(s, group, run, targetOf(bytes, tail))
-      compare(group, want, got, tolerance, `${bytes} bytes, ${tail} tail`)
-    }
+    for (const tail of ['scalar', 'mask'] as const)
+      for (const hasDots of [false, true]) {
+        const got = runLoops(s, group, run, targetOf(bytes, tail, hasDots))
+        const where = `${bytes} bytes, ${tail} tail${hasDots ? ', dots' : ''}`
+        compare(group, want, got, tolerance, where)
+      }
   agreesOnX86(s, group, run, tolerance)
 }
 

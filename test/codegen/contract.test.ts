@@ -69,6 +69,13 @@ describe('random contractions', () => {
       agreesOnWasm(s, group, run, toleranceFor(group), tinyCaches)
     }
   })
+  describe.each(['bfloat16', 'byte'] as const)('of %s', (kind) => {
+    test.each(Array.from({ length: 24 }, (_, i) => 2000 + i))('in loops, seed %i', (seed) => {
+      const { s, group, ...run } = randomContraction(seed, kind)
+      agreesInLoops(s, group, run, toleranceFor(group))
+      agreesOnWasm(s, group, run, toleranceFor(group))
+    })
+  })
   test.each(Array.from({ length: 12 }, (_, i) => 1000 + i))('in loops, seed %i', (seed) => {
     const { s, group, ...run } = randomContraction(seed)
     agreesInLoops(s, group, run, toleranceFor(group))

@@ -19,18 +19,23 @@ export interface ProductOptions {
   residual?: boolean
   relu?: boolean
   dtype?: 'float32' | 'float64'
+  /** Of a and b, where they are small: float16 and bfloat16 with a float32, bytes with an int32 result. */
+  dtypes?: readonly [DType, DType]
   batch?: boolean
 }
 
 /** out = epilogue(a x b); sizes travel in slots 0 (m), 1 (n), 2 (k) and 3 (batch), the batch strides in 4 to 6. */
 export function product(s: ExprBuilder, options: ProductOptions = {}): Group {
-  const { dtype = 'float32', transposeA, transposeB } = options
+  const { transposeA, transposeB } = options
+  const isByte = options.dtypes?.[0] === 'int8' || options.dtypes?.[0] === 'uint8'
+  const dtype: DType = options.dtype ?? (isByte ? 'int32' : 'float32')
+  const [dtypeA, dtypeB] = options.dtypes ?? [dtype, dtype]
   const [M, N, K] = [{ slot: 0 }, { slot: 1 }, { slot: 2 }]
   const [m, n, k] = [s.axis(M), s.axis(N), s.axis(K)]
   const batch = options.batch ? [s.axis({ slot: 3 })] : []
   const batchTerm = (slot: number): [Axis, Size][] => batch.map((axis) => [axis, { slot }])
-  const a = s.load(0, dtype, at(s, ...batchTerm(4), ...pair(transposeA, [m, K], [k, M])))
-  const b = s.load(1, dtype, at(s, ...batchTerm(5), ...pair(transposeB, [k, N], [n, K])))
+  const a = s.load(0, dtypeA, at(s, ...batchTerm(4), ...pair(transposeA, [m, K], [k, M])))
+  const b = s.load(1, dtypeB, at(s, ...batchTerm(5), ...pair(transposeB, [k, N], [n, K])))
   let value: Expr = s.reduce('add', [k], s.mul(a, b))
   const out = at(s, ...batchTerm(6), [m, N], [n, 1])
   const extra: Group['buffers'][number][] = []
@@ -41,7 +46,7 @@ export function product(s: ExprBuilder, options: ProductOptions = {}): Group {
   return {
     name: 'product',
     axes: [...batch, m, n],
-    buffers: [read(dtype), read(dtype), ...extra, { dtype, access: 'write' }],
+    buffers: [read(dtypeA), read(dtypeB), ...extra, { dtype, access: 'write' }],
     stores: [{ buffer: 2 + extra.length, index: out, value }],
     checks: [],
     params: [],

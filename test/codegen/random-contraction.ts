@@ -1,6 +1,6 @@
 /** @file Random contractions: any roles, layouts, windows, guards, prologues and epilogues, with data to run them on. */
 import type { DType, ScalarType, TypedArray } from '../../src/core/dtype.ts'
-import { numberToHalf } from '../../src/core/float16.ts'
+import { numberToBfloat, numberToHalf } from '../../src/core/float16.ts'
 import { ExprBuilder, type Axis, type Expr, type Index, type Size } from '../../src/ir/expr.ts'
 import type { BufferSpec, Group } from '../../src/ir/group.ts'
 
@@ -27,8 +27,11 @@ interface Sized {
   readonly extent: number
 }
 
-export function randomContraction(seed: number): RandomCase {
-  return new CaseBuilder(randomizer(seed)).build()
+/** What a case is about: float32 and float64, or products of small numbers that some targets have dots for. */
+export type Kind = 'float' | 'bfloat16' | 'byte'
+
+export function randomContraction(seed: number, kind: Kind = 'float'): RandomCase {
+  return new CaseBuilder(randomizer(seed), kind).build()
 }
 
 class CaseBuilder {
@@ -38,12 +41,15 @@ class CaseBuilder {
   readonly #specs: BufferSpec[] = []
   readonly #sizes: number[] = []
   readonly #isSymbolic: boolean
-  readonly #type: 'f32' | 'f64'
+  readonly #kind: Kind
+  readonly #type: 'f32' | 'f64' | 'i32'
 
-  constructor(random: () => number) {
+  constructor(random: () => number, kind: Kind) {
     this.#random = random
+    this.#kind = kind
     this.#isSymbolic = this.#chance(0.5)
-    this.#type = this.#chance(0.2) ? 'f64' : 'f32'
+    const isWide = this.#chance(0.2)
+    this.#type = kind === 'byte' ? 'i32' : isWide && kind === 'float' ? 'f64' : 'f32'
   }
 
   build(): RandomCase {
@@ -64,8 +70,7 @@ class CaseBuilder {
     const all = this.#shuffle([...batch, ...rows, ...columns])
     const { index, length } = this.#layout(all)
     const value = this.#epilogue(sum, { index, length }, rows, columns)
-    const dtype: DType =
-      this.#type === 'f64' ? 'float64' : this.#chance(0.15) ? 'float16' : 'float32'
+    const dtype = this.#chance(0.15) && this.#type === 'f32' ? this.#half() : this.#whole()
     const buffer = this.#buffer(dtype, length, accumulate ? 'update' : 'write')
     const axes = this.#shuffle([...batch, ...rows, ...columns]).map((x) => x.axis)
     const group: Group = {
@@ -77,7 +82,27 @@ class CaseBuilder {
       params: [this.#type],
       sizeCount: this.#sizes.length,
     }
-    return { s, group, buffers: this.#buffers, sizes: this.#sizes, params: [0.75] }
+    return {
+      s,
+      group,
+      buffers: this.#buffers,
+      sizes: this.#sizes,
+      params: [this.#type === 'i32' ? 3 : 0.75],
+    }
+  }
+
+  #half(): DType {
+    return this.#kind === 'bfloat16' ? 'bfloat16' : 'float16'
+  }
+
+  /** The dtype that holds sums as they are. */
+  #whole(): DType {
+    return dtypeOf[this.#type]
+  }
+
+  #small(): DType {
+    if (this.#kind === 'byte') return this.#chance(0.5) ? 'int8' : 'uint8'
+    return this.#kind === 'bfloat16' || this.#chance(0.2) ? this.#half() : this.#whole()
   }
 
   #chance(p: number): boolean {
@@ -122,11 +147,10 @@ class CaseBuilder {
 
   #operand(outside: readonly Sized[], depth: readonly Sized[], own: readonly Sized[]): Expr {
     const s = this.#s
-    const isWindow = this.#chance(0.4)
+    const isWindow = this.#chance(this.#kind === 'float' ? 0.4 : 0.15)
     const slid = own[own.length - 1]!
     const sliding = depth[depth.length - 1]!
-    const dtype: DType =
-      this.#type === 'f64' ? 'float64' : this.#chance(0.2) ? 'float16' : 'float32'
+    const dtype = this.#type === 'f64' ? 'float64' : this.#small()
     let load: Expr
     if (isWindow) {
       // One dimension that the last own axis and the last summed one walk together, padded at both ends.
@@ -151,10 +175,10 @@ class CaseBuilder {
     } else {
       const { index, length } = this.#layout(this.#shuffle([...outside, ...depth]))
       const odd = s.eq(s.and(s.add(s.at(slid.axis), s.at(sliding.axis)), 1), 0)
-      const guard = this.#chance(0.15) ? odd : undefined
+      const guard = this.#chance(this.#kind === 'float' ? 0.15 : 0.05) ? odd : undefined
       load = s.load(this.#buffer(dtype, length), dtype, index, guard)
     }
-    const kind = this.#below(6)
+    const kind = this.#below(this.#kind === 'float' ? 6 : 20)
     if (kind === 0) return s.mul(load, s.param(this.#type, 0))
     if (kind === 1) return s.max(load, 0)
     return load
@@ -173,7 +197,7 @@ class CaseBuilder {
     columns: readonly Sized[],
   ): Expr {
     const s = this.#s
-    const dtype: DType = this.#type === 'f64' ? 'float64' : 'float32'
+    const dtype = this.#whole()
     let value = sum
     const bias = (axes: readonly Sized[]) => {
       const { index, length } = this.#layout(axes)
@@ -191,16 +215,31 @@ class CaseBuilder {
 
   #buffer(dtype: DType, length: number, access: BufferSpec['access'] = 'read'): number {
     const values = Array.from({ length }, () => this.#random() - 0.5)
+    const bytes = values.map((x) => Math.floor(256 * x))
     const make = {
       float64: () => Float64Array.from(values),
       float32: () => Float32Array.from(values),
       float16: () => Uint16Array.from(values, numberToHalf),
+      bfloat16: () => Uint16Array.from(values, numberToBfloat),
+      int8: () => Int8Array.from(bytes),
+      uint8: () => Uint8Array.from(bytes),
+      int32: () => Int32Array.from(bytes),
     }
     this.#buffers.push(make[dtype as keyof typeof make]())
     return this.#specs.push({ dtype, access }) - 1
   }
 }
 
-/** The compute type of a case, for tolerances. */
+const dtypeOf = { f32: 'float32', f64: 'float64', i32: 'int32' } as const
+
+/** How far results of a dtype and compute type may be apart. */
 export const toleranceOf = (dtype: DType, type: ScalarType): number =>
-  dtype === 'float16' ? 2e-3 : type === 'f64' ? 1e-12 : 2e-5
+  type === 'i32'
+    ? 0
+    : dtype === 'bfloat16'
+      ? 1e-2
+      : dtype === 'float16'
+        ? 2e-3
+        : type === 'f64'
+          ? 1e-12
+          : 2e-5

@@ -94,6 +94,7 @@ export function runLoops(
   const extra = kernel.buffers.slice(buffers.length).map(({ memory }, i) => {
     if (i === 0 && group.checks.length > 0) return status
     const length = kernel.scratchBytes / (memory === 'f64' ? 8 : 4)
+    if (memory === 'i32') return new Int32Array(length).fill(0x7fc00000)
     return memory === 'f64'
       ? new Float64Array(length).fill(NaN)
       : new Float32Array(length).fill(NaN)
@@ -103,8 +104,12 @@ export function runLoops(
   return { buffers: copies, ok: group.checks.length === 0 || status[0] !== 0, kernel }
 }
 
-/** Traits of a target with registers this wide, which spells multiply-add and masks if told so. */
-export function targetOf(vectorBytes: 16 | 32 | 64, tail: TargetTraits['tail']): TargetTraits {
+/** Traits of a target with registers this wide, which spells multiply-add, and masks and dot products if told so. */
+export function targetOf(
+  vectorBytes: 16 | 32 | 64,
+  tail: TargetTraits['tail'],
+  hasDots = false,
+): TargetTraits {
   const tiles = { 16: [4, 2, 1], 32: [6, 2, 4], 64: [12, 2, 4] } as const
   const [rows, vectors, tileUnroll] = tiles[vectorBytes]
   return {
@@ -116,7 +121,8 @@ export function targetOf(vectorBytes: 16 | 32 | 64, tail: TargetTraits['tail']):
     l1Bytes: 64 * vectorBytes,
     l2Bytes: 128 * vectorBytes,
     tail,
-    spells: (op) => op === 'fma' || scalarOp(op).decompose === undefined,
+    spells: (op) =>
+      op === 'fma' || (scalarOp(op).takesWords ? hasDots : scalarOp(op).decompose === undefined),
     vectorMemory: () => true,
   }
 }

@@ -16,14 +16,16 @@ const machine = code && detectFeatures(native as Native, code)
 
 /** The instruction sets that this machine can run, with caches small enough for several blocks. */
 export const x86Targets: readonly { readonly name: string; readonly features: X86Features }[] = [
-  false,
-  true,
-].flatMap((avx512) => {
+  { name: 'AVX2', avx512: false, dots: false },
+  { name: 'AVX-512', avx512: true, dots: false },
+  { name: 'AVX-512 with dots', avx512: true, dots: true },
+].flatMap(({ name, avx512, dots }) => {
   if (!machine?.avx2 || (avx512 && !machine.avx512)) return []
+  if (dots && !machine.bf16 && !machine.vnni) return []
   const vectorBytes = avx512 ? 64 : 32
   const caches = { l1Bytes: 64 * vectorBytes, l2Bytes: 128 * vectorBytes }
-  const dots = { bf16: avx512 && machine.bf16, vnni: avx512 && machine.vnni }
-  return [{ name: avx512 ? 'AVX-512' : 'AVX2', features: { avx512, ...dots, ...caches } }]
+  const { bf16, vnni } = dots ? machine : { bf16: false, vnni: false }
+  return [{ name, features: { avx512, bf16, vnni, ...caches } }]
 })
 
 const page = 4096
