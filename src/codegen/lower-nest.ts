@@ -325,7 +325,7 @@ class NestLowering {
     const [axis, ...rest] = axes
     if (axis === undefined) return body()
     const b = this.#b
-    if (isShort(axes)) {
+    if (isShort(axes) && !axes.some((a) => this.#scanned.has(a))) {
       // Windows are walked without loops, so that positions of neighbouring taps share their sums.
       for (let i = 0; i < (axis.extent as number); i++)
         b.scope(() => {

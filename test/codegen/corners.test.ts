@@ -59,6 +59,26 @@ test('a scan inside a reduction over another axis goes on once per position of i
   )
 })
 
+test('a scan along the axis of a reduction, however short', () => {
+  for (const n of [3, 30]) {
+    const s = new ExprBuilder()
+    const [i, k] = [s.axis(5), s.axis(n)]
+    const running = s.scan('add', k, s.load(0, 'int32', at(s, [i, n], [k, 1])))
+    agree(
+      s,
+      {
+        axes: [i],
+        buffers: [
+          { dtype: 'int32', access: 'read' },
+          { dtype: 'int32', access: 'write' },
+        ],
+        stores: [{ buffer: 1, index: at(s, [i, 1]), value: s.reduce('max', [k], running) }],
+      },
+      [Int32Array.from({ length: 5 * n }, (_, x) => ((x * 37) % 11) - 5), new Int32Array(5)],
+    )
+  }
+})
+
 describe('shifts', () => {
   const counts = [0, 1, 5, 31, 32, 33, 63, 64, 65, -1, -31, 1000]
   test.each(['int32', 'int64'] as const)(
