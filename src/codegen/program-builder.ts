@@ -11,12 +11,15 @@ interface Binding {
   readonly lanes: number
 }
 
+/** What equal values share: a number where one can say it all, as that is found sooner, or a text. */
+type Key = number | string
+
 /** One loop (or the function itself) under construction. */
 interface Level {
   readonly kind: 'loop' | 'if' | 'scope'
   readonly statements: Statement[]
   readonly bound: Map<Axis, Binding>
-  readonly values: Map<string, Value>
+  readonly values: Map<Key, Value>
   readonly exprs: Map<Expr, Value>
 }
 
@@ -48,6 +51,8 @@ export class ProgramBuilder {
   #nextVariable = 0
   #tailMask: Value | undefined
   #tailLevel = 0
+  /** The rows that were transposed last, and their part of the key. */
+  #block: { readonly rows: readonly Value[]; readonly key: string } | undefined
   readonly #levelOf = new Map<Value, number>()
   /** Loads are not moved out of this level: a condition outside it may be what makes them safe. */
   protected loadFloor = 0
@@ -183,15 +188,18 @@ export class ProgramBuilder {
   // -- values
 
   const(type: ScalarType, value: ScalarValue): Value {
-    const key = `${type}:${Object.is(value, -0) ? '-0' : value}`
-    return this.value(type, 1, { kind: 'const', value }, [], key)
+    const isInt = type === 'i32' && value === ((value as number) | 0) && !Object.is(value, -0)
+    const key = isInt
+      ? firstOfInts - (value as number)
+      : `${type}:${Object.is(value, -0) ? '-0' : value}`
+    return this.value(type, 1, { kind: 'const', value }, noValues, key)
   }
   int(value: number): Value {
     return this.const('i32', value)
   }
   size(size: Size): Value {
     if (typeof size === 'number') return this.int(size)
-    return this.value('i32', 1, { kind: 'size', slot: size.slot }, [], `size${size.slot}`)
+    return this.value('i32', 1, { kind: 'size', slot: size.slot }, noValues, `size${size.slot}`)
   }
   param(type: ScalarType, slot: number): Value {
     return this.value(type, 1, { kind: 'param', slot }, [], `param${slot}${type}`)
@@ -202,10 +210,26 @@ export class ProgramBuilder {
     const result = scalarOp(op).result === 'bool' ? 'bool' : (type ?? args[args.length - 1]!.type)
     const folded = foldIndex(op, args) ?? this.#foldConstants(op, args, result)
     if (folded) return folded
-    const lanes = Math.max(...args.map((a) => a.lanes))
-    const wide = args.map((a) => this.splat(a, lanes))
-    const key = `${op}${result}${wide.map((a) => a.id)}`
+    let lanes = 1
+    for (let i = 0; i < args.length; i++) lanes = Math.max(lanes, args[i]!.lanes)
+    let wide = args
+    for (let i = 0; i < args.length; i++)
+      if (args[i]!.lanes !== lanes) {
+        wide = args.map((a) => this.splat(a, lanes))
+        break
+      }
+    const key = this.#keyOf(op, result, wide)
     return this.value(result, lanes, { kind: 'op', op, args: wide }, wide, key)
+  }
+
+  #keyOf(op: ScalarOp, type: ScalarType, args: readonly Value[]): Key {
+    if (args.length <= 2 && this.#nextId < idLimit - 1) {
+      const first = (numberOf(op) * 8 + typeNumbers[type]) * idLimit + args[0]!.id
+      return first * idLimit + (args.length === 2 ? args[1]!.id : idLimit - 1)
+    }
+    let key = op + type
+    for (let i = 0; i < args.length; i++) key += `,${args[i]!.id}`
+    return key
   }
   add(a: Value, b: Value | number): Value {
     return this.op('add', [a, this.#intOrValue(b)])
@@ -228,7 +252,8 @@ export class ProgramBuilder {
   splat(x: Value, lanes: number): Value {
     if (x.lanes === lanes) return x
     assert(x.lanes === 1, `cannot widen ${x.lanes} lanes to ${lanes}`)
-    return this.value(x.type, lanes, { kind: 'splat', arg: x }, [x], `splat${lanes}:${x.id}`)
+    const key = firstOfSplats - (lanes * 2 ** 32 + x.id)
+    return this.value(x.type, lanes, { kind: 'splat', arg: x }, [x], key)
   }
   iota(lanes: number): Value {
     return this.value('i32', lanes, { kind: 'iota' }, [], `iota${lanes}`)
@@ -244,7 +269,10 @@ export class ProgramBuilder {
   }
   transposed(rows: readonly Value[], row: number): Value {
     const def = { kind: 'transposed', rows, row } as const
-    return this.value(rows[0]!.type, rows.length, def, rows, `t${row}:${rows.map((r) => r.id)}`)
+    // A block is asked for row by row.
+    if (this.#block?.rows !== rows) this.#block = { rows, key: rows.map((r) => r.id).join() }
+    const key = `t${row}:${this.#block.key}`
+    return this.value(rows[0]!.type, rows.length, def, rows, key)
   }
 
   /** Reads memory, in the current level: never moved across a store. */
@@ -301,11 +329,8 @@ export class ProgramBuilder {
   }
 
   #foldConstants(op: ScalarOp, args: readonly Value[], type: ScalarType): Value | undefined {
-    const values: ScalarValue[] = []
-    for (const a of args) {
-      if (a.def.kind !== 'const') return undefined
-      values.push(a.def.value)
-    }
+    for (let i = 0; i < args.length; i++) if (args[i]!.def.kind !== 'const') return undefined
+    const values = args.map((a) => (a.def as Definition & { kind: 'const' }).value)
     const from = args[args.length - 1]!.type
     if (op === 'bitcast') return undefined
     if (op === 'convert') return this.const(type, convertValue(values[0]!, from, type))
@@ -319,11 +344,11 @@ export class ProgramBuilder {
     lanes: number,
     def: Definition,
     inputs: readonly Value[],
-    key: string,
+    key: Key,
     floor = 0,
   ): Value {
     let level = floor
-    for (const x of inputs) level = Math.max(level, this.levelOf(x))
+    for (let i = 0; i < inputs.length; i++) level = Math.max(level, this.levelOf(inputs[i]!))
     // A value of the loop around a condition is made under it: others may not need it.
     let place = level
     for (let inner = level; inner <= this.depth; inner++) {
@@ -353,6 +378,22 @@ export class ProgramBuilder {
   #emit(statement: Statement): void {
     this.levels[this.depth]!.statements.push(statement)
   }
+}
+
+/** Ids below this fit the number that stands for an operation on two values. */
+const idLimit = 2 ** 20
+/** Operations have numbers from 0 up, constants and splats below 0, apart from each other. */
+const firstOfInts = -(2 ** 32)
+const firstOfSplats = -(2 ** 34)
+const noValues: readonly Value[] = []
+
+const typeNumbers: Record<ScalarType, number> = { f32: 0, f64: 1, i32: 2, i64: 3, bool: 4 }
+const opNumbers = new Map<ScalarOp, number>()
+
+function numberOf(op: ScalarOp): number {
+  let known = opNumbers.get(op)
+  if (known === undefined) opNumbers.set(op, (known = opNumbers.size))
+  return known
 }
 
 /** The compute type a memory type is widened to when loaded. */
