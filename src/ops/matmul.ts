@@ -59,7 +59,10 @@ function inferMatmul(name: string, a: InputSpec, b: InputSpec): { shape: Shape; 
 /**
  * Matrix product over the last two axes, leading axes broadcasting: [..., m, k] x [..., k, n] ->
  * [..., m, n]. A 1-d operand is a row (as `a`) or a column (as `b`) and that axis is dropped from the
- * result. Throws a ShapeError when the inner sizes differ or an operand is 0-d.
+ * result. Small integers give an exact int32 (modulo 2^32). Products of bfloat16 are summed in float32
+ * and rounded once; a processor that multiplies them in pairs (AVX512_BF16) adds them in another order
+ * and takes what is subnormal for zero. Throws a ShapeError when the inner sizes differ or an operand is
+ * 0-d.
  *
  * @example
  * matmul(tensor([[1, 2], [3, 4]]), tensor([[1], [10]])) // -> tensor([[21], [43]], float32, cpu)

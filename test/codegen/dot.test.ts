@@ -74,6 +74,36 @@ describe('the rows', () => {
   })
 })
 
+test.each(['dotBf16', 'dotU8S8'] as const)('%s in lanes, its sum used again', (op) => {
+  const s = new ExprBuilder()
+  const dtype = op === 'dotBf16' ? 'float32' : 'int32'
+  const count = 53
+  const axis = s.axis(count)
+  const index = { offset: 0, terms: [{ index: s.at(axis), stride: 1 }] }
+  const [a, b, c] = [s.load(0, 'int32', index), s.load(1, 'int32', index), s.load(2, dtype, index)]
+  const buffers = [arrays.bfloat16!(2 * count), arrays.bfloat16!(2 * count)].map(
+    (pairs): TypedArray => new Int32Array(pairs.buffer),
+  )
+  buffers.push(op === 'dotBf16' ? new Float32Array(count).fill(0.5) : new Int32Array(count).fill(9))
+  buffers.push(op === 'dotBf16' ? new Float32Array(count) : new Int32Array(count))
+  const group: Group = {
+    name: op,
+    axes: [axis],
+    buffers: [
+      { dtype: 'int32', access: 'read' },
+      { dtype: 'int32', access: 'read' },
+      { dtype, access: 'read' },
+      { dtype, access: 'write' },
+    ],
+    stores: [{ buffer: 3, index, value: s.sub(s[op](a, b, c), s.mul(c, s[op](b, a, c))) }],
+    checks: [],
+    params: [],
+    sizeCount: 0,
+  }
+  agreesInLoops(s, group, { buffers }, op === 'dotBf16' ? 1e-6 : 0)
+  agreesOnWasm(s, group, { buffers }, op === 'dotBf16' ? 1e-6 : 0)
+})
+
 /** out = a x b of these dtypes, sizes in slots. */
 function smallProduct(a: DType, b: DType, options: { transposeA: boolean; transposeB: boolean }) {
   const s = new ExprBuilder()
