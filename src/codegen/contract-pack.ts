@@ -144,14 +144,26 @@ function packPoints(to: Target): void {
 
 // Lines are contiguous along the depth: square blocks are read as rows and written as columns.
 function packTransposed(to: Target, { lanes }: Way): void {
+  const { b, own, panels, line, target } = to
+  const { width } = panels
+  if (width === lanes || width % lanes !== 0) return packColumns(to, lanes, width)
+  // A transpose is long: the code of one does for all pieces of the width.
+  b.loop(b.int(0), b.int(width), lanes, (at) => {
+    const first = b.min(b.add(line, at), b.sub(own.end, 1))
+    packColumns({ ...to, line: first, target: b.add(target, at) }, lanes, lanes)
+  })
+}
+
+// The first `count` lines of a panel.
+function packColumns(to: Target, lanes: number, count: number): void {
   const { b, operand, depth, panels } = to
   const { width, buffer, memory } = panels
-  const lines = Array.from({ length: width }, (_, i) => lineAt(to, i))
-  const valueAt = (line: Value, k: Value, count: number) =>
+  const lines = Array.from({ length: count }, (_, i) => lineAt(to, i))
+  const valueAt = (line: Value, k: Value, run: number) =>
     b.scope(() => {
       bindFlat(b, operand.own, line)
-      bindFlat(b, operand.summed, k, count)
-      return b.splat(b.expr(operand.value), count)
+      bindFlat(b, operand.summed, k, run)
+      return b.splat(b.expr(operand.value), run)
     })
   const store = (index: Value, offset: number, value: Value) =>
     b.store(b.place(buffer, memory, index, offset), value)
@@ -174,8 +186,8 @@ function packTransposed(to: Target, { lanes }: Way): void {
   const block = (k: Value, step: Value) => {
     const index = indexAt(to, step)
     // From the end, so that what hangs over is written before what belongs there.
-    for (const { at, lanes: count } of piecesOf(width, lanes).toReversed()) {
-      if (count > 1) {
+    for (const { at, lanes: side } of piecesOf(count, lanes).toReversed()) {
+      if (side > 1) {
         const rows = lines.slice(at, at + lanes).map((line) => valueAt(line, k, lanes))
         // Of a panel too narrow for a square, the last line fills the rest.
         while (rows.length < lanes) rows.push(rows[rows.length - 1]!)

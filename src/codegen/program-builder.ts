@@ -109,7 +109,7 @@ export class ProgramBuilder {
     this.#emit({ kind: 'for', ...loop, body: statements })
   }
 
-  /** A loop whose body is emitted by `body`. */
+  /** A loop whose body is emitted by `body`; nothing where it is known to have no rounds. */
   loop(
     begin: Value,
     end: Value,
@@ -117,6 +117,8 @@ export class ProgramBuilder {
     body: (index: Value) => void,
     parallel = false,
   ): void {
+    if (begin.def.kind === 'const' && end.def.kind === 'const' && begin.def.value >= end.def.value)
+      return
     const index = this.openLoop(begin, end, step, parallel)
     body(index)
     this.closeLoop()
