@@ -79,6 +79,30 @@ test('a scan along the axis of a reduction, however short', () => {
   }
 })
 
+test.each(['int32', 'int64'] as const)('%s divided by constants, zero among them', (dtype) => {
+  const numbers = [0, 1, -1, 5, -5, 100, 2147483647, -2147483648, 7, -8, 9]
+  for (const by of [0, 1, -1, 2, -2, 3, 7, -7, 8, 10, 1000, 65536, 2147483647, -2147483648])
+    for (const op of ['div', 'rem'] as const) {
+      const s = new ExprBuilder()
+      const i = s.axis(numbers.length)
+      const x = s.load(0, dtype, at(s, [i, 1]))
+      const data =
+        dtype === 'int32' ? Int32Array.from(numbers) : BigInt64Array.from(numbers, BigInt)
+      agree(
+        s,
+        {
+          axes: [i],
+          buffers: [
+            { dtype, access: 'read' },
+            { dtype, access: 'write' },
+          ],
+          stores: [{ buffer: 1, index: at(s, [i, 1]), value: s[op](x, by) }],
+        },
+        [data, data.slice() as TypedArray],
+      )
+    }
+})
+
 describe('shifts', () => {
   const counts = [0, 1, 5, 31, 32, 33, 63, 64, 65, -1, -31, 1000]
   test.each(['int32', 'int64'] as const)(

@@ -173,6 +173,7 @@ function finishDivision(
   to: Register,
 ): void {
   const p = m.program
+  if (divisor === 0) return p.int('movImm', 64, 'makes', [to, 0])
   if (divisor === undefined) {
     const zero = p.register('g')
     p.int('movImm', 64, 'makes', [zero, 0])
