@@ -91,6 +91,9 @@ describeMachineCode('where it runs', () => {
       const f = () => x.matmul(x).sum().itemSync()
       const results = [getNumThreads(), f(), threads() - before]
       setNumThreads(2)
+      // A thread that has ended is listed until the system has put it away.
+      const patience = performance.now() + 5000
+      while (threads() - before > 1 && performance.now() < patience);
       console.log(...results, getNumThreads(), threads() - before, f())`
     const [, first] = (await run(program, { TANDEM_NUM_THREADS: '1' })).output.split(' ')
     expect((await run(program, { TANDEM_NUM_THREADS: '1' })).output).toBe(
