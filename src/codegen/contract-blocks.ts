@@ -18,7 +18,7 @@ export interface Blocks {
 }
 
 /** Shallower blocks would pass partial sums on too often, though a panel of B then outgrows the first cache. */
-const leastDepth = 384
+export const leastDepth = 384
 
 /** Depths are cut at multiples of this: the unrolling of the tile and the blocks of transposed packing. */
 export const depthUnit = 16
