@@ -27,6 +27,8 @@ export const depthUnit = 16
 export interface Layout {
   /** B lies in long rows: the tile touches whole cache lines and uses parts of them. */
   readonly isSheet: boolean
+  /** B is written run by run, all columns of a row before the next: its block should stay in the second cache. */
+  readonly comesInRuns: boolean
   /** Partial sums of a whole task are kept in scratch space. */
   readonly keepsPartials: boolean
   /** How many depths a word of a panel holds. */
@@ -47,7 +49,7 @@ export function chooseBlocks(c: Contraction, traits: TargetTraits, layout: Layou
   const least = leastDepth * layout.depthsInWord
   const depth = fit(Math.max(least, l1Bytes / 2 / underTile), depthUnit, c.depth)
   const rows = fit(l2Bytes / 4 / (depth * perDepth), tileRows, c.rows)
-  const wide = layout.isSheet ? l2Bytes / 2 : 2 * l2Bytes
+  const wide = layout.comesInRuns ? l2Bytes / 2 : 2 * l2Bytes
   const columns = fit(
     layout.keepsPartials ? 256 : wide / (depth * perDepth),
     tileColumns,

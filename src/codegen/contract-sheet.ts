@@ -72,7 +72,7 @@ export function fillSheet(
       return b.store(b.place(buffer, memory, b.add(row, column)), value, mask)
     const panel = b.roundDown(column, width)
     const inside = b.sub(column, panel)
-    const size = b.sub(across.end, across.begin)
+    const size = b.add(b.sub(across.end, across.begin), cutGap)
     const line = b.add(b.mul(row, width), at)
     const first = b.add(b.add(line, b.mul(panel, size)), inside)
     const fits = b.lanesBelow(b.sub(b.int(width), inside), way.lanes)
@@ -119,6 +119,12 @@ export function fillSheet(
     })
   })
 }
+
+/**
+ * Lines left out between the panels of a sheet that is cut. Each row of the sheet is written to all
+ * panels before the next one: a whole number of pages apart, they would share few sets of the cache.
+ */
+export const cutGap = 1
 
 /** Whether a sheet is filled by masked vectors throughout; only then may it be cut into panels. */
 export const fillsUnderMasks = ({ hasMasks }: Pick<Sheet, 'hasMasks'>, way: Way): boolean =>

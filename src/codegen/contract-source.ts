@@ -6,7 +6,7 @@ import type { Blocks } from './contract-blocks.ts'
 import { firstSum, sumLines, wordCount, type DotPlan } from './contract-dot.ts'
 import { packPanels } from './contract-pack.ts'
 import type { Operand } from './contract-pattern.ts'
-import { fillSheet, fillsUnderMasks } from './contract-sheet.ts'
+import { cutGap, fillSheet, fillsUnderMasks } from './contract-sheet.ts'
 import type { ColumnsOfB, RowsOfA } from './contract-tile.ts'
 import { memoryOf, type Emitter } from './emitter.ts'
 import type { TargetTraits } from './target-traits.ts'
@@ -169,6 +169,8 @@ export class SourceB {
   readonly #stride: number
   readonly #hasMasks: boolean
   readonly #isSheet: boolean
+  /** Whether a sheet is cut into panels. */
+  readonly #isCut: boolean
   readonly #dot: DotPlan | undefined
 
   constructor(
@@ -189,7 +191,8 @@ export class SourceB {
     this.#isSheet = liesInRows(keeping, hasMasks)
     const width = this.#isSheet ? this.#stride : blocks.columns
     const steps = blocks.depth / (dot?.depths ?? 1)
-    this.#at = scratch.take(steps * width + mostOverhang)
+    this.#isCut = keeping.kind === 'sheet' && !this.#isSheet
+    this.#at = scratch.take((steps + (this.#isCut ? cutGap : 0)) * width + mostOverhang)
     this.#hasMasks = hasMasks
     this.#dot = dot
   }
@@ -216,7 +219,7 @@ export class SourceB {
     const steps = wordCount(b, depth, this.#dot?.words.b)
     return {
       buffer,
-      start: b.add(b.mul(offset, steps), this.#at),
+      start: b.add(b.mul(offset, this.#isCut ? b.add(steps, cutGap) : steps), this.#at),
       stride: this.#blocks.tileColumns,
     }
   }

@@ -76,6 +76,7 @@ class ContractLowering {
     const isSheet = liesInRows(keepingB, traits.tail === 'mask')
     const blocks = (this.#blocks = chooseBlocks(c, traits, {
       isSheet,
+      comesInRuns: keepingB.kind === 'sheet',
       keepsPartials,
       depthsInWord,
     }))

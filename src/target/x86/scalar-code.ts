@@ -135,12 +135,57 @@ function twoOperand(
   m.settle(to, result)
 }
 
-// Quotients of 32-bit integers are exact in double precision, truncation included.
 function divide(m: Selector, value: OpValue, to: Register): void {
   const p = m.program
   const [a, b] = value.def.args as [Value, Value]
-  const wide = m.facts.isExact(a) && m.facts.isExact(b)
   const isQuotient = value.def.op === 'div'
+  const divisor = m.immediate(b)
+  const isKnown = divisor !== undefined && divisor > 1 && m.facts.isExact(a)
+  const result = isKnown ? divideByConstant(m, m.int(a), divisor) : divideInDouble(m, a, b)
+  if (isQuotient) return finishDivision(m, b, divisor, result, to)
+  const product = p.register('g')
+  if (divisor === undefined) {
+    p.copy(product, result)
+    p.int('imul', 64, 'changes', [product, m.int(b)])
+  } else p.int('imulImm', 64, 'makes', [product, result, divisor])
+  const rest = p.register('g')
+  p.copy(rest, m.int(a))
+  p.int('sub', 64, 'changes', [rest, product])
+  finishDivision(m, b, divisor, rest, to)
+}
+
+/**
+ * x / d as x times 2^s / d, rounded up, and a shift by s: exact for |x| < 2^31 where 2^s is 2^31 times at
+ * least d (Granlund and Montgomery 1994). A negative x comes out one too small.
+ */
+function divideByConstant(m: Selector, x: Register, divisor: number): Register {
+  const p = m.program
+  const shift = 31n + BigInt(Math.ceil(Math.log2(divisor)))
+  const factor = ((1n << shift) + BigInt(divisor) - 1n) / BigInt(divisor)
+  const result = p.register('g')
+  if (Number.isInteger(Math.log2(divisor))) {
+    // The sign is spread over the bits below the divisor, so that the shift truncates.
+    p.copy(result, x)
+    p.int('sar', 64, 'changes', [result, 63])
+    p.int('and', 64, 'changes', [result, divisor - 1])
+    p.int('add', 64, 'changes', [result, x])
+    p.int('sar', 64, 'changes', [result, Math.log2(divisor)])
+    return result
+  }
+  p.int('movImm', 64, 'makes', [result, factor])
+  p.int('imul', 64, 'changes', [result, x])
+  p.int('sar', 64, 'changes', [result, Number(shift)])
+  const sign = p.register('g')
+  p.copy(sign, x)
+  p.int('sar', 64, 'changes', [sign, 63])
+  p.int('sub', 64, 'changes', [result, sign])
+  return result
+}
+
+// Quotients of 32-bit integers are exact in double precision, truncation included.
+function divideInDouble(m: Selector, a: Value, b: Value): Register {
+  const p = m.program
+  const wide = m.facts.isExact(a) && m.facts.isExact(b)
   const asDouble = (x: Value): Register => {
     const made = p.register('v')
     p.int('zero', 128, 'makes', [made])
@@ -151,17 +196,7 @@ function divide(m: Selector, value: OpValue, to: Register): void {
   p.vector('vdivsd', 128, [quotient, asDouble(a), asDouble(b)])
   const result = p.register('g')
   p.vector('vcvttsd2si.64', 128, [result, quotient])
-  const divisor = m.immediate(b)
-  if (!isQuotient) {
-    const product = p.register('g')
-    p.copy(product, result)
-    p.int('imul', 64, 'changes', [product, m.int(b)])
-    const rest = p.register('g')
-    p.copy(rest, m.int(a))
-    p.int('sub', 64, 'changes', [rest, product])
-    return finishDivision(m, b, divisor, rest, to)
-  }
-  finishDivision(m, b, divisor, result, to)
+  return result
 }
 
 // By zero everything is zero.
