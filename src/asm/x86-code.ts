@@ -38,7 +38,7 @@ export class CodeBuffer {
   }
 
   bind(label: Label): void {
-    assert(label.offset < 0, `x86: label ${label.name} is bound twice`)
+    if (label.offset >= 0) assert(false, `x86: label ${label.name} is bound twice`)
     label.offset = this.length
   }
 
@@ -79,7 +79,7 @@ export class CodeBuffer {
 
   /** Places `bytes` behind the code; equal bytes at equal alignment get one place. */
   data(bytes: Uint8Array, alignment: number): Label {
-    assert(isPowerOfTwo(alignment), `x86: alignment ${alignment} is not a power of two`)
+    if (!isPowerOfTwo(alignment)) assert(false, `x86: alignment ${alignment} is not a power of two`)
     let key = `${alignment}:`
     for (const byte of bytes) key += String.fromCharCode(byte)
     let entry = this.#pool.get(key)

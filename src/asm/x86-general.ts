@@ -2,7 +2,7 @@
 import { CodeBuffer } from './x86-code.ts'
 import { checkMemory, checkRegister, misuse, writeModRM, type Memory } from './x86-operand.ts'
 import { Listing, operandText, vectorText } from './x86-text.ts'
-import { row } from './x86-vector-row.ts'
+import { readForms, row, type VectorRow } from './x86-vector-row.ts'
 import { writeVector } from './x86-vector.ts'
 
 export type Width = 32 | 64
@@ -60,6 +60,14 @@ const BMI = {
   bzhi: [row('v rmv:ddd np.0f38.f5 l0 m4'), row('v rmv:lll np.0f38.f5 w1 l0 m8')],
   andn: [row('v rvm:ddd np.0f38.f2 l0 m4'), row('v rvm:lll np.0f38.f2 w1 l0 m8')],
 } as const
+
+const bmiRows = new Map<string, VectorRow>()
+
+function bmiRow(op: keyof typeof BMI, bits: Width): VectorRow {
+  let found = bmiRows.get(op + bits)
+  if (found === undefined) bmiRows.set(op + bits, (found = readForms(BMI[op][bits === 64 ? 1 : 0])))
+  return found
+}
 
 /** The general instructions; `X86Assembler` adds control flow, vectors and constants. */
 export class GeneralAssembler {
@@ -324,7 +332,7 @@ export class GeneralAssembler {
 
   #bmi(op: keyof typeof BMI, bits: Width, operands: readonly (number | Memory)[]): void {
     const start = this.code.length
-    const bmi = writeVector(this.code, op, BMI[op][bits === 64 ? 1 : 0], 128, operands)
+    const bmi = writeVector(this.code, op, bmiRow(op, bits), 128, operands)
     this.lines?.add(start, vectorText(op, bmi, 128, operands))
   }
 

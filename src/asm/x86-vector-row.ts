@@ -75,12 +75,16 @@ const LENGTHS: Record<string, [min: number, max: number]> = {
   '@512': [512, 512],
 }
 
-/** Reads the notation; several forms of one name are tried in order. */
-export function row(...forms: string[]): VectorRow {
+/** Forms of one name in the notation, tried in order. */
+export type Forms = readonly [string, ...string[]]
+
+export const row = (...forms: Forms): Forms => forms
+
+/** What some forms say; most are never asked for, so they are read when they are. */
+export function readForms(forms: Forms): VectorRow {
   let first: VectorRow | undefined
-  for (const form of forms.toReversed()) first = parseRow(form, first)
-  assert(first !== undefined, 'x86: a row without forms')
-  return first
+  for (let i = forms.length - 1; i >= 0; i--) first = parseRow(forms[i]!, first)
+  return first!
 }
 
 function parseRow(text: string, next: VectorRow | undefined): VectorRow {

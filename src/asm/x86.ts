@@ -7,7 +7,7 @@ import { Label } from './x86-code.ts'
 import { CONDITIONS, GeneralAssembler, type Condition } from './x86-general.ts'
 import { misuse, type Bits, type Memory } from './x86-operand.ts'
 import { operandText, vectorText } from './x86-text.ts'
-import { vectorRows, type VectorOp } from './x86-vector-ops.ts'
+import { vectorRow, type VectorOp } from './x86-vector-ops.ts'
 import { writeVector, type VectorOptions } from './x86-vector.ts'
 
 export { Label } from './x86-code.ts'
@@ -86,9 +86,7 @@ export class X86Assembler extends GeneralAssembler {
     options?: VectorOptions,
   ): void {
     const start = this.code.length
-    const row = vectorRows[op]
-    if (row === undefined) misuse(`there is no instruction ${String(op)}`)
-    const form = writeVector(this.code, op, row, bits, operands, options)
+    const form = writeVector(this.code, op, vectorRow(op), bits, operands, options)
     this.lines?.add(start, vectorText(op, form, bits, operands, options))
   }
 

@@ -31,6 +31,7 @@ export const memoryOf: Record<DType, MemoryType> = {
 /** A program builder that understands expressions; what a reduction or a scan becomes is the lowering's business. */
 export class Emitter extends ProgramBuilder {
   readonly #freeAxes = new Map<Expr, ReadonlySet<Axis>>()
+  readonly #axes = new Map<Expr, readonly Axis[]>()
   readonly #decompose: (e: Expr, lanes: number) => Expr
   readonly #reduce: (e: Expr & { kind: 'reduce' }) => Value
   readonly #scan: (e: Expr & { kind: 'scan' }) => Value
@@ -51,8 +52,9 @@ export class Emitter extends ProgramBuilder {
   expr(e: Expr): Value {
     // Not outside the binding of an axis, though the value may exist there: axes are bound anew.
     let outermost = 0
-    for (const axis of freeAxes(e, this.#freeAxes))
-      outermost = Math.max(outermost, this.binding(axis)[1])
+    const axes = this.#axesOf(e)
+    for (let i = 0; i < axes.length; i++)
+      outermost = Math.max(outermost, this.levelBinding(axes[i]!))
     for (let level = this.depth; level >= outermost; level--) {
       const known = this.levels[level]!.exprs.get(e)
       if (known) return known
@@ -60,6 +62,15 @@ export class Emitter extends ProgramBuilder {
     const value = this.#buildExpr(e)
     this.levels[Math.max(this.levelOf(value), outermost)]!.exprs.set(e, value)
     return value
+  }
+
+  #axesOf(e: Expr): readonly Axis[] {
+    let known = this.#axes.get(e)
+    if (known === undefined) {
+      const free = freeAxes(e, this.#freeAxes)
+      this.#axes.set(e, (known = free.size === 0 ? noAxes : [...free]))
+    }
+    return known
   }
 
   /** Gives an expression a value made elsewhere (an accumulator, a tile of a product). */
@@ -117,7 +128,8 @@ export class Emitter extends ProgramBuilder {
         return this.#scan(e)
       case 'op': {
         const args = e.args.map((a) => this.expr(a))
-        const lanes = Math.max(...args.map((a) => a.lanes))
+        let lanes = 1
+        for (let i = 0; i < args.length; i++) lanes = Math.max(lanes, args[i]!.lanes)
         const simpler = this.#decompose(e, lanes)
         return simpler === e ? this.op(e.op, args, e.type) : this.expr(simpler)
       }
@@ -219,6 +231,8 @@ export class Emitter extends ProgramBuilder {
     return this.expr(e).lanes > 1
   }
 }
+
+const noAxes: readonly Axis[] = []
 
 /** Combines two partial results of a reduction. */
 export function combineValues(b: Emitter, combine: Combine, x: Value, y: Value): Value {

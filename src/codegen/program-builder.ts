@@ -253,7 +253,7 @@ export class ProgramBuilder {
 
   splat(x: Value, lanes: number): Value {
     if (x.lanes === lanes) return x
-    assert(x.lanes === 1, `cannot widen ${x.lanes} lanes to ${lanes}`)
+    if (x.lanes !== 1) assert(false, `cannot widen ${x.lanes} lanes to ${lanes}`)
     const key = firstOfSplats - (lanes * 2 ** 32 + x.id)
     return this.value(x.type, lanes, { kind: 'splat', arg: x }, [x], key)
   }
@@ -324,6 +324,14 @@ export class ProgramBuilder {
       if (found) return [found, level]
     }
     return assert(false, `axis ${axis.id} is not bound`) as never
+  }
+
+  /** The level at which an axis is bound. */
+  protected levelBinding(axis: Axis): number {
+    let level = this.depth
+    while (level >= 0 && !this.levels[level]!.bound.has(axis)) level--
+    if (level < 0) assert(false, `axis ${axis.id} is not bound`)
+    return level
   }
 
   #intOrValue(x: Value | number): Value {

@@ -3,7 +3,7 @@
  * with low and high registers, all shapes of addresses, masks, broadcasts and immediates.
  */
 import { memoryBytes, type VectorRow } from '../../src/asm/x86-vector-row.ts'
-import { vectorRows } from '../../src/asm/x86-vector-ops.ts'
+import { vectorOps, vectorRow } from '../../src/asm/x86-vector-ops.ts'
 import {
   X86Assembler,
   type Bits,
@@ -32,8 +32,8 @@ export function allForms(): Form[] {
     forms.push(form)
   }
   generalForms(add)
-  for (const name of Object.keys(vectorRows) as VectorOp[])
-    for (let row: VectorRow | undefined = vectorRows[name]; row !== undefined; row = row.next)
+  for (const name of Object.keys(vectorOps) as VectorOp[])
+    for (let row: VectorRow | undefined = vectorRow(name); row !== undefined; row = row.next)
       for (const bits of lengths(row)) vectorForms(name, row, bits, add)
   return forms
 }

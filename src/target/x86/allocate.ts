@@ -55,6 +55,7 @@ class File {
   readonly #ends = new Int32Array(32).fill(-1)
   /** When what a register holds began, to tell older from younger. */
   readonly #began = new Int32Array(32).fill(-1)
+  readonly #densities = new Float64Array(32)
 
   constructor(numbers: readonly number[]) {
     this.#numbers = numbers
@@ -74,6 +75,7 @@ class File {
     this.#holders[at] = r
     this.#ends[at] = r.end
     this.#began[at] = began
+    this.#densities[at] = density(r)
   }
 
   /** What is used least for the time it takes: `r` or one that holds a register; the oldest of equals. */
@@ -82,10 +84,11 @@ class File {
     let lowest = density(r)
     let oldest = -1
     for (let at = 0; at < 32; at++) {
-      const other = this.#holders[at]
-      if (other === undefined || this.#ends[at]! < r.start || isFixed(other)) continue
-      const its = density(other)
+      if (this.#ends[at]! < r.start) continue
+      const its = this.#densities[at]!
       if (its > lowest || (its === lowest && this.#began[at]! >= oldest)) continue
+      const other = this.#holders[at]!
+      if (isFixed(other)) continue
       least = other
       lowest = its
       oldest = this.#began[at]!

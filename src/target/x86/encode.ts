@@ -6,7 +6,7 @@ import {
   type VectorOptions,
   type X86Assembler,
 } from '../../asm/x86.ts'
-import { vectorRows, type VectorOp } from '../../asm/x86-vector-ops.ts'
+import { vectorRow, type VectorOp } from '../../asm/x86-vector-ops.ts'
 import { memoryBytes } from '../../asm/x86-vector-row.ts'
 import type { Label } from '../../asm/x86.ts'
 import { assert } from '../../util/errors.ts'
@@ -199,7 +199,7 @@ class Encoder {
   ): { memory: Memory; broadcast: boolean } | undefined {
     if (!r.constant) return { memory: this.#slot(r), broadcast: false }
     const { bytes, isSplat } = r.constant
-    const row = vectorRows[op]
+    const row = vectorRow(op)
     const size = memoryBytes(row, bits)
     const a = this.#asm
     if (

@@ -16,11 +16,46 @@ export interface Share {
 export function shareOf(kernel: Kernel): Share | undefined {
   const loop = parallelLoop(kernel)
   if (loop === undefined) return undefined
+  // Of the program only this much is kept as long as its code.
+  const { end, runEnd } = loop
+  const work = workOf(loop.body)
   return {
-    count: (sizes) => new Estimate(sizes).of(loop.end),
-    cost: (sizes) => new Estimate(sizes).iteration(loop),
-    isInRuns: loop.runEnd !== undefined,
+    count: (sizes) => new Estimate(sizes).of(end),
+    cost: (sizes) => new Estimate(sizes).iteration(work, end, runEnd),
+    isInRuns: runEnd !== undefined,
   }
+}
+
+/** What a block costs: its own statements, and the loops in it. */
+interface Work {
+  cost: number
+  readonly loops: {
+    readonly begin: Value
+    readonly end: Value
+    readonly step: number
+    /** How many times it is run: less than once behind a condition. */
+    readonly times: number
+    readonly body: Work
+  }[]
+}
+
+function workOf(
+  statements: readonly Statement[],
+  times = 1,
+  work: Work = { cost: 0, loops: [] },
+): Work {
+  for (const s of statements) {
+    if (s.kind === 'for') {
+      const { begin, end, step } = s
+      work.cost += 2 * times
+      work.loops.push({ begin, end, step, times, body: workOf(s.body) })
+    } else if (s.kind === 'if') {
+      work.cost += times
+      workOf(s.then, times / 2, work)
+    } else if (s.kind !== 'let') work.cost += times
+    else if (s.value.def.kind !== 'const') work.cost += times * Math.max(1, s.value.lanes / 16)
+  }
+  return work
 }
 
 /** Evaluates what depends on sizes; what depends on positions and data is taken at position 0. */
@@ -50,24 +85,19 @@ class Estimate {
     return Number(scalarOp(def.op).evaluate(from, ...args))
   }
 
-  iteration({ body, end, runEnd }: Statement & { kind: 'for' }): number {
-    if (runEnd === undefined) return this.block(body)
+  iteration(work: Work, end: Value, runEnd: Value | undefined): number {
+    if (runEnd === undefined) return this.block(work)
     const count = this.of(end)
     this.#known.set(runEnd, count)
-    return this.block(body) / Math.max(1, count)
+    return this.block(work) / Math.max(1, count)
   }
 
-  block(statements: readonly Statement[]): number {
-    let cost = 0
-    for (const s of statements) {
-      if (s.kind === 'let')
-        cost += s.value.def.kind === 'const' ? 0 : Math.max(1, s.value.lanes / 16)
-      else if (s.kind === 'if') cost += 1 + this.block(s.then) / 2
-      else if (s.kind === 'for') {
-        const rounds = Math.max(0, Math.ceil((this.of(s.end) - this.of(s.begin)) / s.step))
-        cost += 2 + rounds * this.block(s.body)
-      } else cost++
+  block({ cost, loops }: Work): number {
+    let sum = cost
+    for (const { begin, end, step, times, body } of loops) {
+      const rounds = Math.max(0, Math.ceil((this.of(end) - this.of(begin)) / step))
+      sum += times * rounds * this.block(body)
     }
-    return cost
+    return sum
   }
 }

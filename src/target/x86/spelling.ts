@@ -1,6 +1,6 @@
 /** @file How x86-64 spells the rows of the scalar-op table that are one instruction, for single values and for registers of lanes. */
 import type { Condition } from '../../asm/x86.ts'
-import { vectorRows, type VectorOp } from '../../asm/x86-vector-ops.ts'
+import { vectorRow, type VectorOp } from '../../asm/x86-vector-ops.ts'
 import type { ScalarType } from '../../core/dtype.ts'
 import type { ScalarOp } from '../../ir/scalar-op.ts'
 
@@ -81,6 +81,6 @@ export const isFloat = (type: ScalarType): type is 'f32' | 'f64' => type === 'f3
 
 /** Which operand of an instruction could be memory that is read; -1 for none. */
 export function memoryOperand(op: VectorOp): number {
-  const { rm, allowsMemory, vexMemory } = vectorRows[op]
+  const { rm, allowsMemory, vexMemory } = vectorRow(op)
   return allowsMemory && vexMemory && rm > 0 ? rm : -1
 }
