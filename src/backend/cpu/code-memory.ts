@@ -69,7 +69,8 @@ export class CodeMemory {
     const native = this.#native
     const from = Math.floor(address / page) * page
     const length = Math.ceil((address + code.length) / page) * page - from
-    native.protect(from, length, 'write')
+    if (!native.protect(from, length, 'write'))
+      throw new DeviceError('the system does not let code memory be written')
     native.copy(address, code)
     if (!native.protect(from, length, 'execute'))
       throw new DeviceError('the system forbids executable memory')

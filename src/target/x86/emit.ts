@@ -90,9 +90,9 @@ export class Selector {
     this.features = features
     this.#asm = asm
     this.vectorBits = features.avx512 ? 512 : 256
-    this.facts = new Facts(kernel)
-    this.#remaining = [...this.facts.uses]
     this.#parallel = parallelLoop(kernel)
+    this.facts = new Facts(kernel, this.#parallel)
+    this.#remaining = [...this.facts.uses]
     const p = this.program
     p.copyBits = this.vectorBits
     this.#constants = new Constants(p)
@@ -199,7 +199,7 @@ export class Selector {
     else if (this.facts.isExact(s.begin)) this.#intTo(index, s.begin)
     else p.int('movsxd', 64, 'makes', [index, this.int(s.begin)])
     const end = isShared ? this.#end : (this.immediate(s.end) ?? this.int(s.end))
-    this.#read(s)
+    if (!isShared) this.#read(s)
     this.#held[s.index.id] = [index]
     const [head, done] = [this.#asm.label(), this.#asm.label()]
     p.int('cmp', 32, 'reads', [index, end])

@@ -50,7 +50,11 @@ export class Facts {
   /** What is put into variables that may hold positions, and the values that may depend on them. */
   readonly #undecided: Statement[] = []
 
-  constructor(kernel: Kernel) {
+  /** Of the loop that threads share, the bounds come with the call: its own are not read. */
+  readonly #shared: Statement | undefined
+
+  constructor(kernel: Kernel, shared: Statement | undefined) {
+    this.#shared = shared
     this.#count(kernel.body)
     // Variables are taken to be exact until something that is not is put into one.
     while (this.#spreadInexact());
@@ -100,8 +104,10 @@ export class Facts {
           this.positions.add(s.place.index)
           break
         case 'for':
-          this.#use(s.begin)
-          this.#use(s.end)
+          if (s !== this.#shared) {
+            this.#use(s.begin)
+            this.#use(s.end)
+          }
           this.#count(s.body)
           break
         case 'if':
