@@ -20,13 +20,18 @@ export interface ColumnsOfB {
   readonly stride: number
 }
 
-/** A as a packed panel, or as rows contiguous along the depth: row i at depth k is starts[i] + k. */
+/**
+ * A as a panel, or as rows contiguous along the depth: row i at depth k is starts[i] + k. In a packed
+ * panel the rows of one depth lie side by side; of another one `steps` tells how far on the next depth
+ * and the next row are.
+ */
 export type RowsOfA =
   | {
       readonly buffer: number
       readonly panel: Value
       /** Where sums start at what lies here, one for each row; undefined: at zero. */
       readonly firstSums?: Value
+      readonly steps?: { readonly depth: number; readonly row: number }
     }
   | { readonly buffer: number; readonly starts: readonly Value[] }
 
@@ -50,6 +55,7 @@ export function multiply(
   const isFused = traits.spells('fma', type, traits.vectorBytes / (type === 'f64' ? 8 : 4))
   const panelB = b.variable(input.b.start)
   const panelA = 'panel' in a ? b.variable(a.panel) : undefined
+  const apart = ('panel' in a ? a.steps : undefined) ?? { depth: rows, row: 1 }
   const steps = (k: Value, count: number) => {
     const atB = b.read(panelB)
     const atA = panelA && b.read(panelA)
@@ -60,7 +66,7 @@ export function multiply(
         const place: Place =
           atA === undefined
             ? b.place(a.buffer, memory, starts[i]!, u)
-            : b.place(a.buffer, memory, atA, u * rows + i)
+            : b.place(a.buffer, memory, atA, u * apart.depth + i * apart.row)
         const factor = b.splat(b.load(place), columns)
         const old = b.read(sum)
         if (dot) b.set(sum, dotStep(b, dot, factor, line, old))
@@ -69,7 +75,7 @@ export function multiply(
       })
     }
     b.set(panelB, b.add(atB, count * input.b.stride))
-    if (panelA) b.set(panelA, b.add(atA!, count * rows))
+    if (panelA) b.set(panelA, b.add(atA!, count * apart.depth))
   }
   const unroll = traits.tileUnroll
   const whole = b.roundDown(b.sub(depth.end, depth.begin), unroll)

@@ -1,9 +1,12 @@
-/** @file Chooses how a group is lowered: tiles for contractions, a loop nest for everything else. */
+/** @file Chooses how a group is lowered: tiles for contractions and chains of them, a loop nest for everything else. */
 import type { ExprBuilder } from '../ir/expr.ts'
 import type { Group } from '../ir/group.ts'
 import type { Kernel } from '../ir/loops.ts'
+import { isBounded } from './chain-blocks.ts'
+import { matchChain } from './chain-pattern.ts'
 import { extentOf } from './contract-blocks.ts'
 import { matchContraction, type Contraction } from './contract-pattern.ts'
+import { lowerChain } from './lower-chain.ts'
 import { lowerContract } from './lower-contract.ts'
 import { lowerNest } from './lower-nest.ts'
 import type { TargetTraits } from './target-traits.ts'
@@ -12,6 +15,8 @@ import type { TargetTraits } from './target-traits.ts'
 export function lowerGroup(s: ExprBuilder, group: Group, traits: TargetTraits): Kernel {
   const contraction = matchContraction(s, group, traits)
   if (contraction && fillsTiles(contraction)) return lowerContract(s, group, contraction, traits)
+  const chain = matchChain(s, group)
+  if (chain && isBounded(chain)) return lowerChain(s, group, chain, traits)
   return lowerNest(s, group, traits)
 }
 

@@ -4,7 +4,7 @@ import { bfloatToNumber, halfToNumber, numberToBfloat, numberToHalf } from '../c
 import { assert } from '../util/errors.ts'
 import { freeAxes, identityOf, type Axis, type Expr, type Index, type Size } from './expr.ts'
 import { bitcastValue, convertValue, scalarOp, type ScalarValue } from './scalar-op.ts'
-import type { Group } from './group.ts'
+import type { Group, Store } from './group.ts'
 
 /** A buffer as the interpreter sees it: raw elements (bits for the 16-bit floats) and where position 0 is. */
 export interface Memory {
@@ -146,11 +146,15 @@ export function interpretGroup(group: Group, args: LaunchArguments): boolean {
     dtype: group.buffers[s.buffer]!.dtype,
     type: s.value.type,
     accumulate: s.accumulate,
+    idle: idleAxes(group, s),
   }))
+  const hasIdle = stores.some((s) => s.idle.length > 0)
+  const isDue = (s: (typeof stores)[number]) => s.idle.every((axis) => position.get(axis) === 0)
   forEach(group.axes, () => {
     if (!checks.every((check) => check())) return void (ok = false)
-    const values = stores.map((s) => s.value())
-    stores.forEach((s, i) => {
+    const active = hasIdle ? stores.filter(isDue) : stores
+    const values = active.map((s) => s.value())
+    active.forEach((s, i) => {
       const at = s.at()
       let value = values[i]!
       if (s.accumulate) {
@@ -161,6 +165,13 @@ export function interpretGroup(group: Group, args: LaunchArguments): boolean {
     })
   })
   return ok
+}
+
+// Along axes that neither a value nor its place depends on, a store writes the same again: once is enough.
+function idleAxes(group: Group, { buffer, index, value, accumulate }: Store): readonly Axis[] {
+  if (accumulate || group.buffers[buffer]!.access !== 'write') return []
+  const used = [value, ...index.terms.map((t) => t.index)].map((e) => freeAxes(e))
+  return group.axes.filter((axis) => !used.some((axes) => axes.has(axis)))
 }
 
 function combine(

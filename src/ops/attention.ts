@@ -1,12 +1,12 @@
 /** @file Scaled dot-product attention. */
-import { dtypes, isFloat } from '../core/dtype.ts'
+import { isFloat } from '../core/dtype.ts'
 import { formatShape } from '../core/shape.ts'
-import { dispatch } from '../tensor/dispatch.ts'
-import type { Op } from '../tensor/op.ts'
 import type { Generator } from '../tensor/random.ts'
 import type { Tensor } from '../tensor/tensor.ts'
 import { checkOptions, DTypeError, ShapeError } from '../util/errors.ts'
-import { checkTensor, defineOp } from './define.ts'
+import { canFuse, fusedAttention } from './attention-fused.ts'
+import { attentionWeights } from './attention-weights.ts'
+import { checkTensor } from './define.ts'
 
 export interface AttentionOptions {
   /** Broadcasts to [..., L, S]: bool, true where a query may look at a key, or floats that are added to the scores. */
@@ -21,29 +21,10 @@ export interface AttentionOptions {
   readonly generator?: Generator
 }
 
-/** Keeps element [..., i, j] where j <= i; the number after the tensor stands everywhere else. */
-const causalOp: Op = defineOp({
-  name: 'causal',
-  kind: 'elementwise',
-  onnx: 'Trilu',
-  infer: ([x]) => [{ shape: x!.shape, dtype: x!.dtype }],
-  lower({ inputs, outputs, kernel, out }) {
-    const k = kernel()
-    const axes = k.axes(outputs[0]!.layout.shape)
-    const [i, j] = axes.slice(-2)
-    const fill = k.s.convert(k.param(0), dtypes[inputs[0]!.dtype].compute)
-    const isSeen = k.s.le(k.at(j!), k.at(i!))
-    k.store(out(), axes, k.s.select(isSeen, k.load(0, axes), fill))
-    return [k.finish()]
-  },
-  vjp: ({ g }) => [dispatch(causalOp, [g, 0])],
-  saves: 'none',
-})
-
 /**
  * softmax(q k^T scale) v: each query looks at every key and takes its mixture of the values (Vaswani et
  * al. 2017). `q` is [..., L, E], `k` [..., S, E] and `v` [..., S, F]; the result is [..., L, F]. Leading
- * axes broadcast. A query that a bool mask keeps from every key gets zeros. Throws a ShapeError when
+ * axes broadcast. A query that the mask keeps from every key gets zeros. Throws a ShapeError when
  * sizes differ, a DTypeError for masks of integers.
  *
  * @example
@@ -58,30 +39,16 @@ export function scaledDotProductAttention(
   options: AttentionOptions = {},
 ): Tensor {
   check(q, k, v, options)
-  const { mask, isCausal = false, scale = 1 / Math.sqrt(q.shape.at(-1)!), dropout = 0 } = options
-  let scores = q.mul(scale).matmul(k.transpose()) // [..., L, S]
-  let isLost: Tensor | undefined
-  if (mask?.dtype === 'bool') {
-    const seen = isCausal ? dispatch(causalOp, [spread(mask, scores), 0]) : mask
-    // Rows without any key would be 0 / 0: they are let through here and set to zero below.
-    isLost = seen.any({ axis: -1, keepDims: true }).logicalNot()
-    scores = seen.logicalOr(isLost).where(scores, -Infinity)
-  } else {
-    if (mask !== undefined) scores = scores.add(mask.cast(scores.dtype))
-    if (isCausal) scores = dispatch(causalOp, [scores, -Infinity])
-  }
-  let weights = scores.softmax()
-  if (isLost !== undefined) weights = isLost.where(0, weights)
-  if (dropout !== 0)
-    weights = weights.dropout({
-      p: dropout,
-      ...(options.generator !== undefined && { generator: options.generator }),
-    })
+  const { mask, isCausal = false, dropout = 0, generator } = options
+  const scale = options.scale ?? 1 / Math.sqrt(q.shape.at(-1)!)
+  const present = { ...(mask && { mask }), isCausal, scale }
+  // Fused kernels give no gradient to the mask.
+  if (dropout === 0 && mask?.requiresGrad !== true && canFuse(q, k, v))
+    return fusedAttention(q, k, v, present)
+  let weights = attentionWeights(q, k, present) // [..., L, S]
+  if (dropout !== 0) weights = weights.dropout({ p: dropout, ...(generator && { generator }) })
   return weights.matmul(v)
 }
-
-const spread = (mask: Tensor, scores: Tensor): Tensor =>
-  mask.expand([...mask.shape.slice(0, -2), ...scores.shape.slice(-2)])
 
 function check(q: Tensor, k: Tensor, v: Tensor, options: AttentionOptions): void {
   const where = 'scaledDotProductAttention'

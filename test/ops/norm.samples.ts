@@ -249,7 +249,8 @@ function attentionRow(): Row {
   const q = ones([2, 3])
   return {
     op: 'scaledDotProductAttention',
-    covers: ['causal'],
+    covers: ['causal', 'attention', 'attentionBackward'],
+    withoutOnnx: 'attentionBackward is the gradient of attention, fused',
     call: (query: Tensor, key: Tensor, value: Tensor, ...rest: unknown[]) => {
       const mask = maskOf(rest) as Tensor | undefined
       const { isBool: _, ...options } = (rest[0] ?? {}) as Options
@@ -325,6 +326,35 @@ function attentionRow(): Row {
       {
         inputs: [[3, 4], [3, 4], [3, 2], { shape: [1, 3], values: [0, 1, 1], dtype: 'bool' }],
         args: [{ isBool: true, isCausal: true }],
+      },
+      // Too thin for tiles: a composition.
+      {
+        inputs: [
+          [1, 4],
+          [5, 4],
+          [5, 2],
+        ].map((shape) => ({ shape })),
+        args: [{ isCausal: true }],
+      },
+      {
+        inputs: [
+          [4, 4],
+          [1, 4],
+          [1, 2],
+        ].map((shape) => ({ shape })),
+      },
+      // More columns than lanes, other features for values than for keys.
+      {
+        inputs: [
+          [5, 3],
+          [19, 3],
+          [19, 6],
+        ].map((shape) => ({ shape })),
+      },
+      // The mask is not differentiated, so its kernels are fused in every order.
+      {
+        inputs: [[2, 4, 3], [2, 6, 3], [2, 6, 3], { shape: [2, 4, 6], constant: true }],
+        args: [{ isCausal: true }],
       },
     ],
     dtypes: ['float32', 'float64'],

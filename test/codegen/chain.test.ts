@@ -1,0 +1,187 @@
+/** @file Chains of contractions, as attention and its gradients make them, on every kind of target. */
+import { describe, expect, test } from 'vitest'
+import 'tandem'
+import { canonicalize } from '../../src/codegen/canonical.ts'
+import { matchChain } from '../../src/codegen/chain-pattern.ts'
+import { KernelBuilder, type Operand } from '../../src/codegen/kernel-builder.ts'
+import { dtypes, type DType } from '../../src/core/dtype.ts'
+import { layoutOf } from '../../src/core/layout.ts'
+import type { Shape } from '../../src/core/shape.ts'
+import type { Group } from '../../src/ir/group.ts'
+import type { ExprBuilder } from '../../src/ir/expr.ts'
+import { operators } from '../../src/ops/define.ts'
+import type { InputSpec, LowerContext, Op } from '../../src/tensor/op.ts'
+import type { Attributes } from '../../src/tensor/types.ts'
+import { agreesInLoops, agreesOnWasm } from './agree.ts'
+
+interface Case {
+  readonly batch?: Shape
+  readonly length: number
+  readonly keys: number
+  readonly features: number
+  readonly mixed: number
+  readonly isCausal?: boolean
+  readonly mask?: { readonly shape: Shape; readonly dtype: DType }
+  readonly dtype?: DType
+}
+
+const cases: [string, Case][] = [
+  ['plain', { length: 21, keys: 37, features: 5, mixed: 4 }],
+  ['causal', { batch: [2], length: 34, keys: 34, features: 4, mixed: 4, isCausal: true }],
+  ['causal, more keys', { length: 14, keys: 37, features: 2, mixed: 17, isCausal: true }],
+  ['causal, more queries', { length: 37, keys: 19, features: 3, mixed: 2, isCausal: true }],
+  [
+    'a mask of bools',
+    {
+      batch: [2, 2],
+      length: 13,
+      keys: 21,
+      features: 3,
+      mixed: 5,
+      mask: { shape: [13, 21], dtype: 'bool' },
+    },
+  ],
+  [
+    'padding, causal',
+    {
+      batch: [2, 2],
+      length: 18,
+      keys: 18,
+      features: 4,
+      mixed: 4,
+      isCausal: true,
+      mask: { shape: [2, 1, 1, 18], dtype: 'bool' },
+    },
+  ],
+  [
+    'an added mask',
+    { length: 15, keys: 23, features: 3, mixed: 20, mask: { shape: [17, 23], dtype: 'float32' } },
+  ],
+  ['float64', { length: 15, keys: 29, features: 3, mixed: 9, isCausal: true, dtype: 'float64' }],
+]
+
+interface Made {
+  readonly s: ExprBuilder
+  readonly group: Group
+  readonly sizes: readonly number[]
+  readonly lengths: readonly number[]
+}
+
+/** The kernels of an op for inputs of these shapes, made canonical. */
+function kernelsOf(
+  name: string,
+  shapes: readonly (readonly [Shape, DType])[],
+  attributes: Attributes,
+): Made[] {
+  const op = operators.get(name) as Op
+  const operandOf = (shape: Shape, dtype: DType): Operand => ({ layout: layoutOf(shape), dtype })
+  const inputs: InputSpec[] = shapes.map(([shape, dtype]) => ({
+    ...operandOf(shape, dtype),
+    shape,
+    ndim: shape.length,
+    scalar: undefined,
+  }))
+  const scale: InputSpec = {
+    ...operandOf([], 'float32'),
+    shape: [],
+    ndim: -1,
+    scalar: 'f64',
+  }
+  const specs = [...inputs, scale]
+  const outputs = op.infer(specs, attributes).map((x) => operandOf(x.shape, x.dtype))
+  const operands = [...specs, ...outputs]
+  const context: LowerContext<Attributes> = {
+    attributes,
+    inputs: specs,
+    outputs,
+    out: (i = 0) => specs.length + i,
+    temporary: (shape, dtype) => operands.push(operandOf(shape, dtype)) - 1,
+    kernel: (kernelName = name) => new KernelBuilder(kernelName, operands, ['f64']),
+  }
+  return op.lower(context).map(({ s, group, operands: used }) => {
+    const made = canonicalize(s, group, op.specialize ?? false)
+    return { ...made, s, lengths: used.map((i) => operands[i]!.layout.size) }
+  })
+}
+
+function inputsOf(c: Case): (readonly [Shape, DType])[] {
+  const { batch = [], length, keys, features, mixed, mask, dtype = 'float32' } = c
+  return [
+    [[...batch, length, features], dtype],
+    [[...batch, keys, features], dtype],
+    [[...batch, keys, mixed], dtype],
+    ...(mask ? [[mask.shape, mask.dtype] as const] : []),
+  ]
+}
+
+function check({ s, group, sizes, lengths }: Made): void {
+  const buffers = group.buffers.map(({ dtype }, i) => {
+    const random = Array.from({ length: lengths[i]! }, () => Math.random() - 0.5)
+    const values = dtype === 'bool' ? random.map((x) => Number(x > -0.2)) : random
+    return new dtypes[dtype].array(values as never)
+  })
+  const run = { buffers, sizes: [...sizes], params: [0.7] }
+  const isWide = group.buffers.some(({ dtype }) => dtype === 'float64')
+  agreesOnWasm(s, group, run, isWide ? 1e-13 : 1e-5)
+  agreesInLoops(s, group, run, isWide ? 1e-13 : 1e-5)
+}
+
+describe.each(cases)('%s', (_name, c) => {
+  const { isCausal = false, mask, batch = [], length, mixed, dtype = 'float32' } = c
+  const attributes = { isCausal, hasMask: mask !== undefined }
+
+  test('attention', () => {
+    const [made, ...others] = kernelsOf('attention', inputsOf(c), attributes)
+    expect(others).toEqual([])
+    const chain = matchChain(made!.s, made!.group)!
+    expect(chain.top).toBeDefined()
+    expect(chain.bounds !== undefined).toBe(isCausal)
+    check(made!)
+  })
+
+  test.each([
+    ['all gradients', true, true],
+    ['that of the queries', true, false],
+    ['those of keys and values', false, true],
+  ])('%s', (_what, wantsQ, wantsKV) => {
+    const given: (readonly [Shape, DType])[] = [
+      [[...batch, length, mixed], dtype],
+      [[...batch, length, mixed], dtype],
+      [[...batch, length], dtype],
+      ...inputsOf(c),
+    ]
+    const [, made, ...others] = kernelsOf('attentionBackward', given, {
+      ...attributes,
+      wantsQ,
+      wantsKV,
+    })
+    expect(others).toEqual([])
+    const chain = matchChain(made!.s, made!.group)!
+    expect(chain.products.length + chain.across.length).toBe(Number(wantsQ) + 2 * Number(wantsKV))
+    expect(chain.bounds !== undefined).toBe(isCausal)
+    check(made!)
+  })
+})
+
+test('few heads of many keys: parts of the keys, and a sum', () => {
+  const [queries, results, sums] = [
+    [8, 5, 4],
+    [8, 5, 4],
+    [8, 5],
+  ] as const
+  const [keys, values] = [
+    [8, 256, 4],
+    [8, 256, 4],
+  ] as const
+  const shapes = [queries, results, sums, queries, keys, values]
+  const steps = kernelsOf(
+    'attentionBackward',
+    shapes.map((shape) => [shape, 'float32'] as const),
+    { isCausal: true, hasMask: false, wantsQ: true, wantsKV: true },
+  )
+  expect(steps.length).toBe(3)
+  const { s, group } = steps[1]!
+  const chain = matchChain(s, group)!
+  expect(chain.across.length).toBe(1)
+  expect(chain.bounds).toBeDefined()
+})
