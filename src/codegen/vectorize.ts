@@ -37,7 +37,7 @@ export function chooseLanes(
     e.type === 'f32' ||
     (e.type === 'i32' && !isPosition(e)) ||
     (e.kind !== 'load' && childrenOf(e).some(isPosition))
-  const anyWide = along.some(isWide)
+  const anyWide = exprs.some(isWide) || along.some(isWide)
   if (anyWide && along.some(isNarrow)) return 1
   const width = traits.vectorBytes / (anyWide ? 8 : 4)
   let cost = 0
@@ -86,7 +86,7 @@ const isWide = (e: Expr) => e.type === 'f64' || e.type === 'i64'
 
 /** Whether lanes that run along an axis hold 64-bit values. */
 export function isWideAlong(exprs: readonly Expr[], axis: Axis): boolean {
-  return partsAlong(exprs, axis, new Map()).some(isWide)
+  return exprs.some(isWide) || partsAlong(exprs, axis, new Map()).some(isWide)
 }
 
 // Number of native rows an operation becomes, or undefined when it cannot be a vector.

@@ -176,6 +176,35 @@ test('lanes of 32 and of 64 bits, and conditions on both, in one kernel', () => 
   )
 })
 
+test('a reduction of what does not change, beside conditions on narrower lanes', () => {
+  const s = new ExprBuilder()
+  const [i, j, k] = [s.axis(3), s.axis(50), s.axis(40)]
+  const y = s.load(0, 'float32', at(s, [i, 40], [k, 1]))
+  const top = s.reduce('max', [k], s.select(s.lt(y, 0.5), y, s.like(y, -1)))
+  agree(
+    s,
+    {
+      axes: [i],
+      params: ['i64'],
+      buffers: [
+        { dtype: 'float32', access: 'read' },
+        { dtype: 'float32', access: 'write' },
+        { dtype: 'int64', access: 'write' },
+      ],
+      stores: [
+        { buffer: 1, index: at(s, [i, 1]), value: top },
+        { buffer: 2, index: at(s, [i, 1]), value: s.reduce('add', [j], s.param('i64', 0)) },
+      ],
+    },
+    [
+      Float32Array.from({ length: 120 }, (_, n) => (n % 11) / 11),
+      new Float32Array(3),
+      new BigInt64Array(3),
+    ],
+    [7],
+  )
+})
+
 describe('more values than registers', () => {
   test.each(['int8', 'int32', 'int64', 'float32'] as const)('buffers of %s', (dtype) => {
     const s = new ExprBuilder()
