@@ -20,13 +20,22 @@ export interface Blocks {
 /** Shallower blocks would pass partial sums on too often, though a panel of B then outgrows the first cache. */
 export const leastDepth = 384
 
-/** Depths are cut at multiples of this: the unrolling of the tile and the blocks of transposed packing. */
-export const depthUnit = 16
+/**
+ * Depths are cut at multiples of this: the unrolling of the tile, the blocks of transposed packing, and
+ * the windows of `taps` steps that are copied as wholes.
+ */
+export const depthUnit = (taps: number): number => {
+  let unit = 16
+  while (unit % taps !== 0) unit += 16
+  return unit
+}
 
 /** Limits that depend on how operands and partial sums are kept. */
 export interface Layout {
   /** B lies in long rows: the tile touches whole cache lines and uses parts of them. */
   readonly isSheet: boolean
+  /** Steps of the depth that belong together. */
+  readonly taps: number
   /** B is written run by run, all columns of a row before the next: its block should stay in the second cache. */
   readonly comesInRuns: boolean
   /** Partial sums of a whole task are kept in scratch space. */
@@ -47,7 +56,7 @@ export function chooseBlocks(c: Contraction, traits: TargetTraits, layout: Layou
   const perDepth = bytes / layout.depthsInWord
   const underTile = layout.isSheet ? Math.max(64, tileColumns * bytes) : tileColumns * perDepth
   const least = leastDepth * layout.depthsInWord
-  const depth = fit(Math.max(least, l1Bytes / 2 / underTile), depthUnit, c.depth)
+  const depth = fit(Math.max(least, l1Bytes / 2 / underTile), depthUnit(layout.taps), c.depth)
   const rows = fit(l2Bytes / 4 / (depth * perDepth), tileRows, c.rows)
   const wide = layout.comesInRuns ? l2Bytes / 2 : 2 * l2Bytes
   const columns = fit(

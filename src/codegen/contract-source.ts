@@ -6,7 +6,8 @@ import type { Blocks } from './contract-blocks.ts'
 import { firstSum, sumLines, wordCount, type DotPlan } from './contract-dot.ts'
 import { packPanels } from './contract-pack.ts'
 import type { Operand } from './contract-pattern.ts'
-import { cutGap, fillSheet, fillsUnderMasks } from './contract-sheet.ts'
+import { fillSheet, type Sheet } from './contract-sheet.ts'
+import { fillsUnderMasks, fillUnderMasks } from './contract-windows.ts'
 import type { ColumnsOfB, RowsOfA } from './contract-tile.ts'
 import { memoryOf, type Emitter } from './emitter.ts'
 import type { TargetTraits } from './target-traits.ts'
@@ -105,8 +106,7 @@ export class SourceA {
     if (keeping.kind === 'panels') {
       packPanels(this.#b, this.#operand, keeping.way, rows, depth, to)
       if (this.#dot?.movesB) this.#sumRows(this.#dot, rows, depth)
-    } else
-      fillSheet(this.#b, this.#operand, keeping.way, rows, depth, { ...to, panelWidth: undefined })
+    } else fill(this.#b, this.#operand, keeping.way, rows, depth, { ...to, panelWidth: undefined })
   }
 
   rowsAt(row: Value, rows: Range, depth: Range): RowsOfA {
@@ -169,8 +169,6 @@ export class SourceB {
   readonly #stride: number
   readonly #hasMasks: boolean
   readonly #isSheet: boolean
-  /** Whether a sheet is cut into panels. */
-  readonly #isCut: boolean
   readonly #dot: DotPlan | undefined
 
   constructor(
@@ -191,8 +189,7 @@ export class SourceB {
     this.#isSheet = liesInRows(keeping, hasMasks)
     const width = this.#isSheet ? this.#stride : blocks.columns
     const steps = blocks.depth / (dot?.depths ?? 1)
-    this.#isCut = keeping.kind === 'sheet' && !this.#isSheet
-    this.#at = scratch.take((steps + (this.#isCut ? cutGap : 0)) * width + mostOverhang)
+    this.#at = scratch.take(steps * width + mostOverhang)
     this.#hasMasks = hasMasks
     this.#dot = dot
   }
@@ -207,7 +204,7 @@ export class SourceB {
       packPanels(this.#b, this.#operand, keeping.way, columns, depth, to)
     else {
       const panelWidth = this.#isSheet ? undefined : width
-      fillSheet(this.#b, this.#operand, keeping.way, columns, depth, { ...to, panelWidth })
+      fill(this.#b, this.#operand, keeping.way, columns, depth, { ...to, panelWidth })
     }
   }
 
@@ -219,7 +216,7 @@ export class SourceB {
     const steps = wordCount(b, depth, this.#dot?.words.b)
     return {
       buffer,
-      start: b.add(b.mul(offset, this.#isCut ? b.add(steps, cutGap) : steps), this.#at),
+      start: b.add(b.mul(offset, steps), this.#at),
       stride: this.#blocks.tileColumns,
     }
   }
@@ -231,6 +228,18 @@ export const liesInRows = (keeping: Copied, hasMasks: boolean): boolean =>
 
 /** Room behind panels, in elements: see Note [Overhang]. */
 const mostOverhang = 16
+
+function fill(
+  b: Emitter,
+  operand: Operand,
+  way: Way,
+  own: Range,
+  depth: Range,
+  sheet: Sheet,
+): void {
+  const copy = fillsUnderMasks(sheet, way) ? fillUnderMasks : fillSheet
+  copy(b, operand, way, own, depth, sheet)
+}
 
 // An odd number of cache lines, so that the rows of a sheet fall into different sets of the cache.
 function sheetStride(length: number, memory: MemoryType): number {

@@ -8,6 +8,7 @@ import { chooseBlocks, depthUnit, extentOf, leastDepth, type Blocks } from './co
 import { planDot, wordCount, type DotPlan } from './contract-dot.ts'
 import type { Contraction, Operand } from './contract-pattern.ts'
 import { TileOutput, type Turn } from './contract-output.ts'
+import { tapsOf } from './contract-windows.ts'
 import { keepingOfA, keepingOfB, liesInRows, Scratch, SourceA, SourceB } from './contract-source.ts'
 import { multiply } from './contract-tile.ts'
 import { Emitter, memoryOf } from './emitter.ts'
@@ -49,6 +50,8 @@ class ContractLowering {
   readonly #scratch: Scratch
   /** Where the sums of an edge tile lie while they are finished one by one. */
   readonly #edgeAt: number
+  /** Steps of the depth that B's windows hold together. */
+  readonly #taps: number
   readonly #sourceA: SourceA
   readonly #sourceB: SourceB
   /** Where partial sums of a task are kept; undefined: in the output. */
@@ -73,10 +76,12 @@ class ContractLowering {
     // A depth known to be one block leaves no partial sums.
     const isDeep = extentOf(c.depth) > leastDepth * depthsInWord
     const keepsPartials = isDeep && (!this.#isVector || !canHoldPartials(c))
+    this.#taps = keepingB.kind === 'sheet' ? tapsOf(c.b, keepingB.way) : 1
     const isSheet = liesInRows(keepingB, traits.tail === 'mask')
     const blocks = (this.#blocks = chooseBlocks(c, traits, {
       isSheet,
       comesInRuns: keepingB.kind === 'sheet',
+      taps: this.#taps,
       keepsPartials,
       depthsInWord,
     }))
@@ -159,7 +164,7 @@ class ContractLowering {
     if (depth.def.kind === 'const' && (depth.def.value as number) <= most)
       return this.#depthBlock(rows, columns, { begin: b.int(0), end: depth }, undefined)
     // Of no depth at all the sums are zero, but they are stored: there is always a first block.
-    const { count: blocks, size } = split(b, depth, most, depthUnit)
+    const { count: blocks, size } = split(b, depth, most, depthUnit(this.#taps))
     const count = b.op('max', [blocks, b.int(1)])
     b.loop(b.int(0), count, 1, (i) => {
       const begin = b.mul(i, size)
