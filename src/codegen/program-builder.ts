@@ -151,7 +151,7 @@ export class ProgramBuilder {
   atLevel<T>(level: number, body: () => T): T {
     const levels = this.levels.splice(level + 1)
     const loops = this.#loops.splice(level)
-    const mask = this.#tailMask
+    const [mask, tailLevel] = [this.#tailMask, this.#tailLevel]
     const floor = this.loadFloor
     // The mask holds inside the loop it was made for.
     if (level < this.#tailLevel) this.#tailMask = undefined
@@ -161,6 +161,7 @@ export class ProgramBuilder {
     this.levels.push(...levels)
     this.#loops.push(...loops)
     this.#tailMask = mask
+    this.#tailLevel = tailLevel
     return result
   }
 

@@ -205,6 +205,30 @@ test('a reduction of what does not change, beside conditions on narrower lanes',
   )
 })
 
+test('reductions with tails inside a reduction with a tail', () => {
+  const s = new ExprBuilder()
+  const [i, k, whole, ragged] = [s.axis(4), s.axis(3), s.axis(64), s.axis(13)]
+  const x = (b: number, axis: Axis) => s.load(b, 'float32', at(s, [i, 4], [axis, 1]))
+  const first = s.reduce('max', [ragged], s.load(0, 'float32', at(s, [ragged, 1])))
+  const second = s.reduce('max', [whole], x(1, whole))
+  const value = s.add(s.add(x(2, k), first), second)
+  const group: Group = {
+    name: 'corner',
+    axes: [i],
+    buffers: [
+      ...[0, 1, 2].map(() => ({ dtype: 'float32', access: 'read' }) as const),
+      { dtype: 'float32', access: 'write' },
+    ],
+    stores: [{ buffer: 3, index: at(s, [i, 2]), value: s.reduce('max', [k], value) }],
+    checks: [],
+    params: [],
+    sizeCount: 0,
+  }
+  const data = () => Float32Array.from({ length: 80 }, (_, n) => ((n * 7) % 13) - 6)
+  const buffers = [data(), data(), data(), new Float32Array(8)]
+  agreesInLoops(s, group, { buffers }, 0)
+})
+
 describe('more values than registers', () => {
   test.each(['int8', 'int32', 'int64', 'float32'] as const)('buffers of %s', (dtype) => {
     const s = new ExprBuilder()
