@@ -45,6 +45,7 @@ Benchmarks: ${Object.keys(BENCHES).join(', ')}; all of them unless named.
 
   --json           one line of JSON per case
   --no-peers       Tandem alone
+  --peer TEXT      only peers whose name contains TEXT
   --only TEXT      only cases whose name contains TEXT
   --threads N      threads that every contender may use      (default: 1)
   --backend NAME   Tandem's backend                          (default: the library's)
@@ -56,6 +57,7 @@ const { values: options, positionals } = parseArgs({
     help: { type: 'boolean', default: false },
     json: { type: 'boolean', default: false },
     'no-peers': { type: 'boolean', default: false },
+    peer: { type: 'string', default: '' },
     only: { type: 'string', default: '' },
     threads: { type: 'string', default: '1' },
     backend: { type: 'string' },
@@ -115,7 +117,7 @@ async function runBench(name: string): Promise<void> {
   const results: { test: Case; result: CaseResult }[] = []
   for (const test of bench.cases ?? []) {
     if (!test.name.includes(options.only)) continue
-    const entrants = options['no-peers'] ? withoutPeers(test) : test
+    const entrants = withPeers(test, (name) => !options['no-peers'] && name.includes(options.peer))
     const result = await measureCase(entrants, planOf(test, options.quick), skip)
     results.push({ test, result })
     if (options.json) console.log(jsonLine(name, test, result, context))
@@ -129,7 +131,8 @@ function skip(name: string, reason: string): void {
   skipped.add(name)
 }
 
-function withoutPeers(test: Case): Case {
-  const { tandem } = test.contenders
-  return { ...test, contenders: tandem ? { tandem } : {} }
+function withPeers(test: Case, isWanted: (name: string) => boolean): Case {
+  const entries = Object.entries(test.contenders)
+  const chosen = entries.filter(([name]) => name === 'tandem' || isWanted(name))
+  return { ...test, contenders: Object.fromEntries(chosen) }
 }
