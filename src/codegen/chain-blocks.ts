@@ -57,7 +57,7 @@ export function chooseChainBlocks(c: Chain, traits: TargetTraits): ChainBlocks {
 const groupOfRows = 64
 
 /** Enough for packing to be little beside the products; more would leave threads without tasks. */
-const mostRows = 256
+const mostRows = 128
 
 // As for a single contraction, but that the scores' columns run along the depth, which is long. A is
 // packed by transposing, most often: rows that fill half a vector at least are packed as vectors.

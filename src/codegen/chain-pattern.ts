@@ -310,14 +310,16 @@ class Matcher {
   #keepsTop(all: readonly Expr[]): boolean {
     const top = this.#top
     if (top === undefined) return true
-    const { stand } = this.#largest!
-    const scores = this.#scores.map((score) => score.stand)
-    const isOther = (e: Expr): boolean => {
-      if (e === top.value) return false
-      if (e === stand && stand !== top.stand) return true
-      return scores.some((score) => score === e) || childrenOf(e).some(isOther)
+    const largest = this.#largest!.stand
+    const hidden = new Set<Expr>(this.#scores.map((score) => score.stand))
+    if (largest !== top.stand) hidden.add(largest)
+    const seen = new Set<Expr>([top.value])
+    const isKept = (e: Expr): boolean => {
+      if (seen.has(e)) return true
+      seen.add(e)
+      return !hidden.has(e) && childrenOf(e).every(isKept)
     }
-    return !all.some(isOther)
+    return all.every(isKept)
   }
 
   // Whether a value has exp(x - top) as a factor and the top nowhere else, or nowhere at all.

@@ -83,21 +83,33 @@ export class ChainRows {
   }
 
   /** Turns the scores of a tile into factors. */
-  makeFactors({ tile, rows, group, block, part, reach }: TilePlace): void {
+  makeFactors(place: TilePlace): void {
+    const { part, reach } = place
+    if (this.#c.top) {
+      this.#eachRow(place, (row, i, sheet) => this.#raiseTop(row, i, part, sheet))
+      this.#makeScales()
+    }
+    this.#eachRow(place, (row, i, sheet) => {
+      this.#factorsOfRow(row, i, part, sheet)
+      if (reach === part) return
+      this.#fillZeros({ begin: reach.begin, end: part.begin }, sheet)
+      this.#fillZeros({ begin: part.end, end: reach.end }, sheet)
+    })
+  }
+
+  #eachRow(
+    { tile, rows, group, block }: TilePlace,
+    body: (row: Value, i: Value, sheet: SheetPlace) => void,
+  ): void {
     const b = this.#b
     const begin = b.sub(tile.begin, group.begin)
     b.loop(b.int(0), b.sub(tile.end, tile.begin), 1, (i) => {
       const row = b.add(tile.begin, i)
       b.bind(this.#c.rows, row)
       const line = b.mul(b.add(begin, i), this.#sheets.stride)
-      const at = b.sub(row, rows.begin)
-      const sheet = (k: number, depth: Value) =>
-        this.#place(this.#sheets.at[k]!, b.add(line, b.sub(depth, block.begin)))
-      if (this.#c.top) this.#raiseTop(at, i, part, sheet)
-      this.#factorsOfRow(at, i, part, sheet)
-      if (reach === part) return
-      this.#fillZeros({ begin: reach.begin, end: part.begin }, sheet)
-      this.#fillZeros({ begin: part.end, end: reach.end }, sheet)
+      body(b.sub(row, rows.begin), i, (k, depth) =>
+        this.#place(this.#sheets.at[k]!, b.add(line, b.sub(depth, block.begin))),
+      )
     })
   }
 
@@ -113,7 +125,7 @@ export class ChainRows {
   // The top of a row with this part of the depth, and what that means for the sums so far.
   #raiseTop(row: Value, i: Value, part: Range, sheet: SheetPlace): void {
     const b = this.#b
-    const { scores, depth, type, top } = this.#c
+    const { scores, depth, top } = this.#c
     const largest = this.#reducePart('max', part, (position, lanes, mask) => {
       scores.forEach(({ stand }, k) => b.define(stand, b.load(sheet(k, position), lanes, mask)))
       b.bind(depth, position, lanes)
@@ -123,16 +135,28 @@ export class ChainRows {
     })
     const before = b.load(this.#place(this.#topAt, row))
     const now = b.op('max', [before, largest[0]!])
-    const drop = this.#s.load(standForDrop, type === 'f64' ? 'float64' : 'float32', noIndex)
-    b.define(drop, b.op('sub', [before, now]))
-    b.store(this.#place(this.#scaleAt, i), b.expr(this.#s.exp(drop)))
+    b.store(this.#place(this.#scaleAt, i), b.op('sub', [before, now]))
     b.store(this.#place(this.#topAt, row), now)
-    b.define(top!.stand, now)
+  }
+
+  // exp(top before - top now) of all rows of a tile; there is room for whole vectors of them.
+  #makeScales(): void {
+    const b = this.#b
+    const isWide = this.#c.type === 'f64'
+    const lanes = this.#lanes === 1 ? 1 : this.#traits.vectorBytes / (isWide ? 8 : 4)
+    const noIndex = { offset: 0, terms: [] }
+    const fall = this.#s.load(standForFall, isWide ? 'float64' : 'float32', noIndex)
+    b.loop(b.int(0), b.int(this.#blocks.tileRows), lanes, (i) => {
+      const place = this.#place(this.#scaleAt, i)
+      b.define(fall, b.load(place, lanes))
+      b.store(place, b.expr(this.#s.exp(fall)))
+    })
   }
 
   #factorsOfRow(row: Value, i: Value, part: Range, sheet: SheetPlace): void {
     const b = this.#b
     const { scores, depth, top, rowSums, factors } = this.#c
+    if (top) b.define(top.stand, b.load(this.#place(this.#topAt, row)))
     const sums = this.#reducePart('add', part, (position, lanes, mask) => {
       b.bind(depth, position, lanes)
       if (top) b.define(top.value, b.load(sheet(0, position), lanes, mask))
@@ -260,5 +284,4 @@ export interface TilePlace {
 type SheetPlace = (k: number, depth: Value) => Place
 
 /** Buffer of the stand-in for how far a top was below the next; those of a chain count down from -1. */
-const standForDrop = -1000
-const noIndex = { offset: 0, terms: [] }
+const standForFall = -1000

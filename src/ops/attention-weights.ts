@@ -24,13 +24,18 @@ const causalOp: Op = defineOp({
   saves: 'none',
 })
 
+export interface WeightOptions {
+  readonly mask?: Tensor
+  readonly isCausal: boolean
+  readonly scale: number
+}
+
 /** softmax(q k^T scale + mask): [..., L, S]. Rows without any key are zero. */
 export function attentionWeights(
   q: Tensor,
   k: Tensor,
-  options: { readonly mask?: Tensor; readonly isCausal: boolean; readonly scale: number },
+  { mask, isCausal, scale }: WeightOptions,
 ): Tensor {
-  const { mask, isCausal, scale } = options
   let scores = q.mul(scale).matmul(k.transpose()) // [..., L, S]
   if (mask === undefined)
     return (isCausal ? dispatch(causalOp, [scores, -Infinity]) : scores).softmax()

@@ -1,9 +1,9 @@
 /** @file Scaled dot-product attention. */
 import { isFloat } from '../core/dtype.ts'
-import { formatShape } from '../core/shape.ts'
-import type { Generator } from '../tensor/random.ts'
+import { broadcastShapes, formatShape, sizeOf } from '../core/shape.ts'
+import { defaultGenerator, type Generator } from '../tensor/random.ts'
 import type { Tensor } from '../tensor/tensor.ts'
-import { checkOptions, DTypeError, ShapeError } from '../util/errors.ts'
+import { checkOptions, DTypeError, ShapeError, ValueError } from '../util/errors.ts'
 import { canFuse, fusedAttention } from './attention-fused.ts'
 import { attentionWeights } from './attention-weights.ts'
 import { checkTensor } from './define.ts'
@@ -39,15 +39,22 @@ export function scaledDotProductAttention(
   options: AttentionOptions = {},
 ): Tensor {
   check(q, k, v, options)
-  const { mask, isCausal = false, dropout = 0, generator } = options
+  const { mask, isCausal = false, dropout: p = 0, generator = defaultGenerator } = options
   const scale = options.scale ?? 1 / Math.sqrt(q.shape.at(-1)!)
   const present = { ...(mask && { mask }), isCausal, scale }
   // Fused kernels give no gradient to the mask.
-  if (dropout === 0 && mask?.requiresGrad !== true && canFuse(q, k, v))
-    return fusedAttention(q, k, v, present)
-  let weights = attentionWeights(q, k, present) // [..., L, S]
-  if (dropout !== 0) weights = weights.dropout({ p: dropout, ...(generator && { generator }) })
-  return weights.matmul(v)
+  if (mask?.requiresGrad !== true && canFuse(q, k, v)) {
+    const draw = p === 0 ? undefined : generator.draw(weightCount(q, k, mask))
+    return fusedAttention(q, k, v, { ...present, ...(draw && { dropout: { p, draw } }) })
+  }
+  const weights = attentionWeights(q, k, present) // [..., L, S]
+  return weights.dropout({ p, generator }).matmul(v)
+}
+
+function weightCount(q: Tensor, k: Tensor, mask: Tensor | undefined): number {
+  const shapes = [q, k, ...(mask ? [mask] : [])].map((x) => x.shape.slice(0, -2))
+  const leading = broadcastShapes('scaledDotProductAttention', ...shapes)
+  return sizeOf([...leading, q.shape.at(-2)!, k.shape.at(-2)!])
 }
 
 function check(q: Tensor, k: Tensor, v: Tensor, options: AttentionOptions): void {
@@ -76,6 +83,11 @@ function check(q: Tensor, k: Tensor, v: Tensor, options: AttentionOptions): void
   if (k.shape.at(-2) !== v.shape.at(-2))
     throw new ShapeError(
       `${where}: keys and values differ in number: ${shapes()}. Expected k.shape[-2] === v.shape[-2]`,
+    )
+  const { dropout = 0 } = options
+  if (!(dropout >= 0 && dropout <= 1))
+    throw new ValueError(
+      `${where}: dropout is a probability from 0 to 1, received ${String(dropout)}`,
     )
   if (options.mask === undefined) return
   checkTensor(where, 'mask', options.mask)

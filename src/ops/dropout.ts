@@ -1,17 +1,10 @@
 /** @file Dropout: zeros at random, and the rest scaled to make up for them. */
-import { dtypes, isFloat } from '../core/dtype.ts'
-import { dispatch } from '../tensor/dispatch.ts'
-import type { Op } from '../tensor/op.ts'
-import {
-  defaultGenerator,
-  randomWords,
-  uniformExpr,
-  type Draw,
-  type Generator,
-} from '../tensor/random.ts'
+import { isFloat } from '../core/dtype.ts'
+import { defaultGenerator, type Generator } from '../tensor/random.ts'
 import type { Tensor } from '../tensor/tensor.ts'
 import { checkOptions, DTypeError, ValueError } from '../util/errors.ts'
-import { checkTensor, defineOp } from './define.ts'
+import { checkTensor } from './define.ts'
+import { dropElements } from './dropout-op.ts'
 
 export interface DropoutOptions {
   /** Probability of an element to become 0; default 0.5. */
@@ -20,35 +13,6 @@ export interface DropoutOptions {
   readonly training?: boolean
   /** The stream to draw from; default the one that `manualSeed` seeds. */
   readonly generator?: Generator
-}
-
-type DropoutAttributes = { readonly p: number; readonly draw: Draw }
-
-// Elements are dropped by their place in the stream, which the gradient knows too: no mask is kept.
-const dropoutOp: Op<DropoutAttributes> = defineOp<DropoutAttributes>({
-  name: 'dropout',
-  kind: 'random',
-  onnx: 'Dropout',
-  infer: ([x]) => [{ shape: x!.shape, dtype: x!.dtype }],
-  lower({ inputs, kernel, out }) {
-    const k = kernel()
-    const { s } = k
-    const [at] = k.axes(inputs[0]!.shape)
-    const type = dtypes[inputs[0]!.dtype].compute
-    const p = s.convert(k.param(4), type)
-    const u = s.convert(uniformExpr(s, randomWords(k, at!, 0), 'float32'), type)
-    const one = s.const(type, 1)
-    const scaled = s.mul(k.load(0, [at!]), s.div(one, s.sub(one, p)))
-    k.store(out(), [at!], s.select(s.ge(u, p), scaled, s.const(type, 0)))
-    return [k.finish()]
-  },
-  vjp: ({ g, attributes }) => [run(g, attributes)],
-  saves: 'none',
-})
-
-function run(x: Tensor, attributes: DropoutAttributes): Tensor {
-  const inputs = [x.reshape([-1]), ...attributes.draw, attributes.p]
-  return dispatch(dropoutOp, inputs, attributes).reshape(x.shape)
 }
 
 /**
@@ -71,5 +35,5 @@ export function dropout(x: Tensor, options: DropoutOptions = {}): Tensor {
       `dropout: x is ${x.dtype}, which cannot be scaled. Cast it: x.cast('float32')`,
     )
   if (!training || p === 0) return x
-  return run(x, { p, draw: generator.draw(x.size) })
+  return dropElements(x, { p, draw: generator.draw(x.size) })
 }

@@ -125,7 +125,7 @@ export function permutation(
 // -- inside kernels
 
 /** The random words of element `at` of a draw, whose four numbers are params `first` to `first + 3`. */
-export function randomWords(k: KernelBuilder, at: Axis, first: number): Words<Expr> {
+export function randomWords(k: KernelBuilder, at: Axis | Expr, first: number): Words<Expr> {
   const param = (i: number) => k.s.convert(k.param(first + i), 'i32')
   return threefryExpr(k.s, [param(0), param(1)], [k.s.add(k.at(at), param(2)), param(3)])
 }

@@ -23,6 +23,7 @@ interface Case {
   readonly isCausal?: boolean
   readonly mask?: { readonly shape: Shape; readonly dtype: DType }
   readonly dtype?: DType
+  readonly hasDropout?: boolean
 }
 
 const cases: [string, Case][] = [
@@ -55,7 +56,11 @@ const cases: [string, Case][] = [
   ],
   [
     'an added mask',
-    { length: 15, keys: 23, features: 3, mixed: 20, mask: { shape: [17, 23], dtype: 'float32' } },
+    { length: 15, keys: 23, features: 3, mixed: 20, mask: { shape: [15, 23], dtype: 'float32' } },
+  ],
+  [
+    'dropout',
+    { batch: [2], length: 14, keys: 35, features: 3, mixed: 3, isCausal: true, hasDropout: true },
   ],
   ['float64', { length: 15, keys: 29, features: 3, mixed: 9, isCausal: true, dtype: 'float64' }],
 ]
@@ -87,7 +92,8 @@ function kernelsOf(
     ndim: -1,
     scalar: 'f64',
   }
-  const specs = [...inputs, scale]
+  const numbers = attributes['dropout'] === undefined ? [scale] : Array<InputSpec>(6).fill(scale)
+  const specs = [...inputs, ...numbers]
   const outputs = op.infer(specs, attributes).map((x) => operandOf(x.shape, x.dtype))
   const operands = [...specs, ...outputs]
   const context: LowerContext<Attributes> = {
@@ -96,7 +102,12 @@ function kernelsOf(
     outputs,
     out: (i = 0) => specs.length + i,
     temporary: (shape, dtype) => operands.push(operandOf(shape, dtype)) - 1,
-    kernel: (kernelName = name) => new KernelBuilder(kernelName, operands, ['f64']),
+    kernel: (kernelName = name) =>
+      new KernelBuilder(
+        kernelName,
+        operands,
+        numbers.map(() => 'f64'),
+      ),
   }
   return op.lower(context).map(({ s, group, operands: used }) => {
     const made = canonicalize(s, group, op.specialize ?? false)
@@ -120,7 +131,8 @@ function check({ s, group, sizes, lengths }: Made): void {
     const values = dtype === 'bool' ? random.map((x) => Number(x > -0.2)) : random
     return new dtypes[dtype].array(values as never)
   })
-  const run = { buffers, sizes: [...sizes], params: [0.7] }
+  const params = [0.7, 3, 5, 7, 0, 0.4].slice(0, group.params.length)
+  const run = { buffers, sizes: [...sizes], params }
   const isWide = group.buffers.some(({ dtype }) => dtype === 'float64')
   agreesOnWasm(s, group, run, isWide ? 1e-13 : 1e-5)
   agreesInLoops(s, group, run, isWide ? 1e-13 : 1e-5)
@@ -128,7 +140,8 @@ function check({ s, group, sizes, lengths }: Made): void {
 
 describe.each(cases)('%s', (_name, c) => {
   const { isCausal = false, mask, batch = [], length, mixed, dtype = 'float32' } = c
-  const attributes = { isCausal, hasMask: mask !== undefined }
+  const dropout = c.hasDropout && { dropout: { p: 0.4, draw: [3, 5, 7, 0] } }
+  const attributes = { isCausal, hasMask: mask !== undefined, ...dropout }
 
   test('attention', () => {
     const [made, ...others] = kernelsOf('attention', inputsOf(c), attributes)

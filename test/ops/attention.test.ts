@@ -2,12 +2,16 @@
 import { describe, expect, test } from 'vitest'
 import {
   DTypeError,
+  Generator,
   getNumThreads,
+  grad,
+  gradcheck,
   memoryStats,
   noGrad,
   randn,
   scaledDotProductAttention,
   setNumThreads,
+  ShapeError,
   tensor,
   tidy,
   zeros,
@@ -186,17 +190,20 @@ describe.each(compiled)('on %s', (device) => {
 
   // Compared with the composition, which knows nothing of blocks.
   const agrees = (q: Tensor, k: Tensor, v: Tensor, options: AttentionOptions = {}) => {
-    const { mask, isCausal = false } = options
+    const { mask, isCausal = false, dropout = 0 } = options
     const scale = 1 / Math.sqrt(q.shape.at(-1)!)
+    const streams = () => dropout > 0 && { generator: new Generator(3) }
     const run = (f: () => Tensor) => {
       for (const x of [q, k, v]) x.grad = undefined
       const out = f()
       out.mul(out.detach().add(1)).sum().backward()
       return [out, q.grad!, k.grad!, v.grad!]
     }
-    const found = run(() => scaledDotProductAttention(q, k, v, options))
+    const found = run(() => scaledDotProductAttention(q, k, v, { ...options, ...streams() }))
     const want = run(() =>
-      attentionWeights(q, k, { ...(mask && { mask }), isCausal, scale }).matmul(v),
+      attentionWeights(q, k, { ...(mask && { mask }), isCausal, scale })
+        .dropout({ p: dropout, ...streams() })
+        .matmul(v),
     )
     found.forEach((x, i) => expect(x.shape).toEqual(want[i]!.shape))
     found.forEach((x, i) => expectClose(x, numbers(want[i]!), 1e-4))
@@ -272,6 +279,20 @@ describe.each(compiled)('on %s', (device) => {
     }
   })
 
+  test('dropout drops what it drops from the weights', () => {
+    const of = (...shape: number[]) => leaf(shape, 'float32', device)
+    agrees(of(30, 8), of(90, 8), of(90, 8), { dropout: 0.3 })
+    agrees(of(2, 3, 40, 8), of(2, 1, 50, 8), of(2, 3, 50, 4), { dropout: 0.5, isCausal: true })
+    agrees(of(4, 30, 8), of(4, 256, 8), of(4, 256, 8), { dropout: 0.2 })
+    agrees(of(20, 8), of(30, 8), of(4, 30, 8), { dropout: 0.5 })
+    const mask = tensor(
+      Array.from({ length: 20 }, (_, i) => Array.from({ length: 30 }, (_j, j) => (i + j) % 3 > 0)),
+      { device },
+    )
+    agrees(of(20, 8), of(30, 8), of(30, 8), { dropout: 0.5, mask })
+    agrees(of(20, 8), of(30, 8), of(30, 8), { dropout: 1 })
+  })
+
   test('empty', () => {
     const of = (...shape: number[]) => zeros(shape, { device })
     const attend = scaledDotProductAttention
@@ -291,6 +312,29 @@ describe.each(compiled)('on %s', (device) => {
     scaledDotProductAttention(q, k, v, { mask }).square().sum().backward()
     expect(mask.grad!.shape).toEqual([20, 30])
   })
+})
+
+test('gradients of both orders through dropout', () => {
+  const attend = (q: Tensor, k: Tensor, v: Tensor) =>
+    scaledDotProductAttention(q, k, v, {
+      dropout: 0.3,
+      isCausal: true,
+      generator: new Generator(11),
+    }).mul(tensor([[1, -2, 3]], { dtype: 'float64' }))
+  const given = [
+    [6, 4],
+    [8, 4],
+    [8, 3],
+  ].map((shape) => randn(shape, { dtype: 'float64' }))
+  const f = (...x: Tensor[]) => attend(x[0]!, x[1]!, x[2]!).sum()
+  gradcheck(f, given, { secondOrder: true, seed: 1 })
+})
+
+test('third derivatives', () => {
+  const k = randn([5, 3], { dtype: 'float64' })
+  const f = (q: Tensor) => scaledDotProductAttention(q, k, k.sin()).square().sum()
+  const second = (q: Tensor) => grad((x: Tensor) => grad(f)(x).square().sum())(q).sum()
+  gradcheck(second, [randn([4, 3], { dtype: 'float64' })], { seed: 2 })
 })
 
 test('the kernels are fused where they can be', () => {
@@ -339,6 +383,13 @@ test.runIf(defaultDevice === 'cpu')('the same bits for any number of threads', (
   } finally {
     setNumThreads(before)
   }
+})
+
+test('probabilities and masks that make no sense are refused', () => {
+  const x = zeros([4, 4])
+  const attend = (options: AttentionOptions) => () => scaledDotProductAttention(x, x, x, options)
+  expect(attend({ dropout: 1.5 })).toThrow(/dropout is a probability from 0 to 1, received 1\.5/)
+  expect(attend({ mask: zeros([3, 4]) })).toThrow(ShapeError)
 })
 
 test('integers are refused', () => {
