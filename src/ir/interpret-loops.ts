@@ -9,7 +9,8 @@ type Compute = () => Lanes
 
 /**
  * Runs a kernel; `buffers` are the group's, then the status if there are checks, then scratch space.
- * Iterations of parallel loops run backwards, so that an order they should not depend on shows.
+ * Iterations of parallel loops run backwards, so that an order they should not depend on shows, and
+ * none may write what another one has written, nor read it.
  */
 export function interpretKernel(kernel: Kernel, args: LaunchArguments): void {
   new KernelInterpreter(kernel, args).run()
@@ -20,6 +21,12 @@ class KernelInterpreter {
   readonly #args: LaunchArguments
   readonly #values = new Map<Value, Lanes>()
   readonly #variables = new Map<number, Lanes>()
+  /** The iteration of a parallel loop that is running, counted from 1 in the whole kernel; 0 for none. */
+  #iteration = 0
+  #iterations = 0
+  /** Which iteration wrote an element of a buffer, or set a variable, in the parallel loop that is running. */
+  readonly #writers = new Map<number, Map<number, number>>()
+  readonly #setters = new Map<number, number>()
 
   constructor(kernel: Kernel, args: LaunchArguments) {
     this.#kernel = kernel
@@ -45,7 +52,10 @@ class KernelInterpreter {
       }
       case 'set': {
         const value = this.#use(s.value)
-        return () => void this.#variables.set(s.variable.id, value())
+        return () => {
+          if (this.#iteration > 0) this.#setters.set(s.variable.id, this.#iteration)
+          this.#variables.set(s.variable.id, value())
+        }
       }
       case 'store':
         return this.#store(s)
@@ -70,7 +80,7 @@ class KernelInterpreter {
         if (from >= to) return
         this.#values.set(s.index, [from])
         this.#values.set(runEnd, [to])
-        body()
+        this.#apart(body)
       }
       // In two runs, the later one first.
       return () => {
@@ -78,17 +88,53 @@ class KernelInterpreter {
         const middle = from + ((to - from) >> 1)
         run(middle, to)
         run(from, middle)
+        this.#forget()
       }
     }
     const iterate = (i: number) => {
       this.#values.set(s.index, [i])
-      body()
+      if (s.parallel) this.#apart(body)
+      else body()
     }
     return () => {
       const [from, to] = [begin(), end()]
       const count = Math.max(0, Math.ceil((to - from) / s.step))
       for (let k = 0; k < count; k++) iterate(from + s.step * (s.parallel ? count - 1 - k : k))
+      if (s.parallel) this.#forget()
     }
+  }
+
+  // -- iterations of parallel loops
+
+  // Of loops inside each other, the outer one counts.
+  #apart(body: () => void): void {
+    if (this.#iteration > 0) return body()
+    this.#iteration = ++this.#iterations
+    body()
+    this.#iteration = 0
+  }
+
+  #forget(): void {
+    if (this.#iteration > 0) return
+    this.#writers.clear()
+    this.#setters.clear()
+  }
+
+  /** Checks that no other iteration wrote an element. Scratch space is each thread's own. */
+  #touch(buffer: number, at: number, writes: boolean): void {
+    if (this.#iteration === 0 || this.#isScratch(buffer)) return
+    let writers = this.#writers.get(buffer)
+    if (writers === undefined) this.#writers.set(buffer, (writers = new Map()))
+    const writer = writers.get(at) ?? this.#iteration
+    assert(
+      writer === this.#iteration,
+      `kernel ${this.#kernel.name}: parallel iterations meet at element ${at} of buffer ${buffer}`,
+    )
+    if (writes) writers.set(at, this.#iteration)
+  }
+
+  #isScratch(buffer: number): boolean {
+    return this.#kernel.scratchBytes > 0 && buffer === this.#kernel.buffers.length - 1
   }
 
   // -- values
@@ -156,20 +202,29 @@ class KernelInterpreter {
     const args = def.args.map((x) => this.#use(x))
     const from = def.args[def.args.length - 1]!.type
     const { evaluate } = scalarOp(def.op)
-    const one = (...xs: ScalarValue[]): ScalarValue => {
-      if (def.op === 'convert') return convertValue(xs[0]!, from, type)
-      if (def.op === 'bitcast') return bitcastValue(xs[0]!, from, type)
-      return rounded(evaluate(from, ...xs), type)
+    const one = (a: ScalarValue, b: ScalarValue, c: ScalarValue): ScalarValue => {
+      if (def.op === 'convert') return convertValue(a, from, type)
+      if (def.op === 'bitcast') return bitcastValue(a, from, type)
+      return rounded(evaluate(from, a, b, c), type)
     }
+    // Arguments that a row does not have are there to be ignored.
+    const [first, second = first, third = first] = args as [Compute, Compute, Compute]
     return () => {
-      const inputs = args.map((f) => f())
-      return Array.from({ length: lanes }, (_, i) => one(...inputs.map((x) => x[i]!)))
+      const [a, b, c] = [first(), second(), third()]
+      const result = new Array<ScalarValue>(lanes)
+      for (let i = 0; i < lanes; i++) result[i] = one(a[i]!, b[i]!, c[i]!)
+      return result
     }
   }
 
   #read(variable: Variable): Lanes {
     const lanes = this.#variables.get(variable.id)
     assert(lanes !== undefined, `variable ${variable.id} is read before it is set`)
+    const setter = this.#setters.get(variable.id) ?? this.#iteration
+    assert(
+      setter === this.#iteration || this.#iteration === 0,
+      `kernel ${this.#kernel.name}: variable ${variable.id} is carried from one parallel iteration to another`,
+    )
     return lanes
   }
 
@@ -184,7 +239,9 @@ class KernelInterpreter {
       const isOn = mask?.()
       return at().map((position, i) => {
         if (isOn && !isOn[i]) return zero
-        return memory.elements[this.#checked(def.place, memory, position)]!
+        const element = this.#checked(def.place, memory, position)
+        this.#touch(def.place.buffer, element, false)
+        return memory.elements[element]!
       })
     }
   }
@@ -198,7 +255,9 @@ class KernelInterpreter {
       const [lanes, isOn] = [value(), mask?.()]
       at().forEach((position, i) => {
         if (isOn && !isOn[i]) return
-        memory.elements[this.#checked(s.place, memory, position)] = lanes[i]!
+        const element = this.#checked(s.place, memory, position)
+        this.#touch(s.place.buffer, element, true)
+        memory.elements[element] = lanes[i]!
       })
     }
   }
