@@ -282,9 +282,10 @@ export function convertValue(value: ScalarValue, from: ScalarType, to: ScalarTyp
   return to === 'i64' ? BigInt(value) : Number(BigInt.asIntN(32, BigInt(value)))
 }
 
+const view = new DataView(new ArrayBuffer(8))
+
 /** Reads the bits of a value as another type of the same width. */
 export function bitcastValue(value: ScalarValue, from: ScalarType, to: ScalarType): ScalarValue {
-  const view = new DataView(new ArrayBuffer(8))
   if (from === 'f32') view.setFloat32(0, value as number)
   else if (from === 'f64') view.setFloat64(0, value as number)
   else if (from === 'i64') view.setBigInt64(0, value as bigint)
