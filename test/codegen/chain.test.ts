@@ -2,13 +2,15 @@
 import { describe, expect, test } from 'vitest'
 import 'tandem'
 import { canonicalize } from '../../src/codegen/canonical.ts'
+import { isBounded } from '../../src/codegen/chain-blocks.ts'
 import { matchChain } from '../../src/codegen/chain-pattern.ts'
 import { KernelBuilder, type Operand } from '../../src/codegen/kernel-builder.ts'
 import { dtypes, type DType } from '../../src/core/dtype.ts'
-import { layoutOf } from '../../src/core/layout.ts'
-import type { Shape } from '../../src/core/shape.ts'
+import { layoutOf, type Layout } from '../../src/core/layout.ts'
+import { broadcastShapes, type Shape } from '../../src/core/shape.ts'
 import type { Group } from '../../src/ir/group.ts'
 import type { ExprBuilder } from '../../src/ir/expr.ts'
+import { printGroup } from '../../src/ir/print-group.ts'
 import { operators } from '../../src/ops/define.ts'
 import type { InputSpec, LowerContext, Op } from '../../src/tensor/op.ts'
 import type { Attributes } from '../../src/tensor/types.ts'
@@ -77,11 +79,13 @@ function kernelsOf(
   name: string,
   shapes: readonly (readonly [Shape, DType])[],
   attributes: Attributes,
+  layout: (shape: Shape) => Layout = layoutOf,
 ): Made[] {
   const op = operators.get(name) as Op
   const operandOf = (shape: Shape, dtype: DType): Operand => ({ layout: layoutOf(shape), dtype })
   const inputs: InputSpec[] = shapes.map(([shape, dtype]) => ({
-    ...operandOf(shape, dtype),
+    layout: layout(shape),
+    dtype,
     shape,
     ndim: shape.length,
     scalar: undefined,
@@ -197,4 +201,56 @@ test('few heads of many keys: parts of the keys, and a sum', () => {
   const chain = matchChain(s, group)!
   expect(chain.across.length).toBe(1)
   expect(chain.bounds).toBeDefined()
+})
+
+/** A layout with its axes in any order in memory, some leading ones repeated, some walked backwards, some with gaps. */
+function anyLayout(shape: Shape): Layout {
+  const strides = shape.map(() => 0)
+  const order = shape.map((_, i) => i).sort(() => Math.random() - 0.5)
+  let stride = 1
+  for (const axis of order) {
+    const isRepeated = axis < shape.length - 2 && Math.random() < 0.3
+    strides[axis] = isRepeated ? 0 : Math.random() < 0.2 ? -stride : stride
+    if (!isRepeated) stride *= shape[axis]! + (Math.random() < 0.2 ? 3 : 0)
+  }
+  return layoutOf(shape, strides)
+}
+
+test('attention is recognised in every layout: without, it would be unbearably slow', () => {
+  const pick = <T>(...choices: readonly T[]): T =>
+    choices[Math.floor(Math.random() * choices.length)]!
+  for (let i = 0; i < 300; i++) {
+    const full = pick<Shape>([], [2], [3, 2], [1, 4], [2, 1, 3])
+    // Leading axes may be missing or of size 1 in each input.
+    const leading = () => full.slice(pick(0, 0, full.length)).map((n) => pick(n, n, 1))
+    const [length, keys] = [pick(3, 16, 100, 384), pick(3, 16, 100, 384)]
+    const [features, mixed] = [pick(2, 16, 33, 64), pick(2, 16, 33, 64)]
+    const [q, k, v] = [leading(), leading(), leading()]
+    const mask = pick<Shape | undefined>(undefined, [...leading(), pick(1, length), pick(1, keys)])
+    const given: (readonly [Shape, DType])[] = [
+      [[...q, length, features], 'float32'],
+      [[...k, keys, features], 'float32'],
+      [[...v, keys, mixed], 'float32'],
+      ...(mask ? [[mask, pick<DType>('bool', 'float32')] as const] : []),
+    ]
+    const dropout = pick(undefined, { p: 0.5, draw: [1, 2, 3, 4] })
+    const attributes = { isCausal: pick(true, false), hasMask: mask !== undefined, dropout }
+    const where = JSON.stringify([given, attributes])
+    const forward = kernelsOf('attention', given, attributes, anyLayout)
+    const all = broadcastShapes('', ...given.map(([shape]) => shape.slice(0, -2)))
+    const result = [[...all, length, mixed], 'float32'] as const
+    const sums = [[...all, length], 'float32'] as const
+    const [wantsQ, wantsKV] = pick([true, true], [true, false], [false, true])
+    const backward = kernelsOf(
+      'attentionBackward',
+      [result, result, sums, ...given],
+      { ...attributes, wantsQ, wantsKV },
+      anyLayout,
+    ).filter(({ group }) => group.name === 'attentionBackward')
+    expect(forward.length + backward.length).toBeGreaterThan(1)
+    for (const { s, group } of [...forward, ...backward]) {
+      const chain = matchChain(s, group)
+      expect(chain && isBounded(chain), `${where}\n${printGroup(group)}`).toBe(true)
+    }
+  }
 })
