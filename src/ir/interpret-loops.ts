@@ -208,7 +208,7 @@ class KernelInterpreter {
       return rounded(evaluate(from, a, b, c), type)
     }
     // Arguments that a row does not have are there to be ignored.
-    const [first, second = first, third = first] = args as [Compute, Compute, Compute]
+    const [first, second = first, third = first] = args as [Compute, Compute?, Compute?]
     return () => {
       const [a, b, c] = [first(), second(), third()]
       const result = new Array<ScalarValue>(lanes)
