@@ -3,7 +3,7 @@ import type { DType, TypedArray } from '../../../src/core/dtype.ts'
 import type { Axis, ExprBuilder, Index, Size } from '../../../src/ir/expr.ts'
 import type { BufferSpec } from '../../../src/ir/group.ts'
 import type { Choices } from './choices.ts'
-import { dataKinds, randomData } from './random-data.ts'
+import { dataKinds, randomData, type DataKind } from './random-data.ts'
 
 /** An axis and its extent, known when the kernel is built or not. */
 export interface Sized {
@@ -21,6 +21,7 @@ export class Buffers {
   readonly specs: BufferSpec[] = []
   readonly arrays: TypedArray[] = []
   readonly sizes: number[] = []
+  readonly #kinds = new Map<number, DataKind>()
   readonly #choices: Choices
   readonly #s: ExprBuilder
   /** Share of sizes that are handed over at launch. */
@@ -80,14 +81,19 @@ export class Buffers {
   }
 
   /** A buffer to read, new or one that is long enough. */
-  reading(dtype: DType, length: number): number {
+  reading(dtype: DType, length: number, kinds = dataKinds): number {
     const c = this.#choices
     const known = this.specs.findIndex(
       (spec, i) =>
-        spec.access === 'read' && spec.dtype === dtype && this.arrays[i]!.length >= length,
+        spec.access === 'read' &&
+        spec.dtype === dtype &&
+        this.arrays[i]!.length >= length &&
+        kinds.includes(this.#kinds.get(i)!),
     )
     if (known >= 0 && c.chance(0.35)) return known
-    const kind = c.pick(dataKinds)
-    return this.add(dtype, randomData(dtype, length, kind, c.below(1 << 16)), 'read')
+    const kind = c.pick(kinds)
+    const made = this.add(dtype, randomData(dtype, length, kind, c.below(1 << 16)), 'read')
+    this.#kinds.set(made, kind)
+    return made
   }
 }

@@ -53,7 +53,10 @@ export class RandomExprs {
   #scanned: Axis | undefined
   readonly #scanAxes = new Map<Expr, readonly Axis[]>()
 
-  constructor(choices: Choices, s: ExprBuilder, buffers: Buffers) {
+  readonly #hasScans: boolean
+
+  constructor(choices: Choices, s: ExprBuilder, buffers: Buffers, hasScans = true) {
+    this.#hasScans = hasScans
     this.#c = choices
     this.#s = s
     this.#buffers = buffers
@@ -337,7 +340,7 @@ export class RandomExprs {
   }
 
   #scan(type: ScalarType, fuel: number, scope: readonly Sized[]): Expr | undefined {
-    if (type === 'bool' || scope.length === 0) return undefined
+    if (type === 'bool' || scope.length === 0 || !this.#hasScans) return undefined
     const c = this.#c
     const isInner = this.#inner.includes(scope.at(-1)!)
     const sized = isInner

@@ -2,7 +2,8 @@
 import { printGroup } from '../../../src/ir/print-group.ts'
 import { checkKernel, type Failure } from './check-kernel.ts'
 import { Choices, shrinkChoices } from './choices.ts'
-import { randomKernel } from './random-kernel.ts'
+import { randomKernel, type KernelCase } from './random-kernel.ts'
+import { randomProduct } from './random-product.ts'
 
 /** A case of one of the kinds that are fuzzed. */
 interface Made {
@@ -10,10 +11,12 @@ interface Made {
   print(): string
 }
 
-const kinds = {
-  kernel(c: Choices): Made {
+// Cases in group form.
+const groups =
+  (random: (c: Choices) => KernelCase) =>
+  (c: Choices): Made => {
     const variant = c.below(36)
-    const kernel = randomKernel(c)
+    const kernel = random(c)
     return {
       check: (only) => checkKernel(kernel, variant, only),
       print: () => {
@@ -21,16 +24,15 @@ const kinds = {
         const data = buffers.map(
           (b, i) => `b${i} = ${b.length > 40 ? `${b.slice(0, 40).join()}...` : b.join()}`,
         )
-        return [
-          printGroup(group),
-          `sizes ${sizes.join()}`,
-          `params ${params.join()}`,
-          ...data,
-          `variant ${variant}`,
-        ].join('\n')
+        const launch = [`sizes ${sizes.join()}`, `params ${params.join()}`, ...data]
+        return [printGroup(group), ...launch, `variant ${variant}`].join('\n')
       },
     }
-  },
+  }
+
+const kinds = {
+  kernel: groups(randomKernel),
+  product: groups(randomProduct),
 } satisfies Record<string, (c: Choices) => Made>
 
 export type FuzzKind = keyof typeof kinds
