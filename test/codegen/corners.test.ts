@@ -229,6 +229,46 @@ test('reductions with tails inside a reduction with a tail', () => {
   agreesInLoops(s, group, { buffers }, 0)
 })
 
+describe('positions computed from numbers that wrapped around', () => {
+  const wrapped = {
+    'an index times a large number': (s: ExprBuilder, i: Axis) => s.mul(s.at(i), 1103515245),
+    'a sum with a large number': (s: ExprBuilder, i: Axis) =>
+      s.sub(s.sub(s.at(i), 2147483647), 2147483647),
+    'a power of an index': (s: ExprBuilder, i: Axis) => {
+      const square = s.mul(s.add(s.at(i), 40000), s.add(s.at(i), 40000))
+      return s.mul(square, square)
+    },
+    'a running sum': (s: ExprBuilder, i: Axis) => s.scan('add', i, s.const('i32', -2147483648)),
+  }
+  test.each(Object.entries(wrapped))('%s', (_name, number) => {
+    const inside = {
+      remainder: (s: ExprBuilder, x: Expr) => s.abs(s.rem(x, 7)),
+      quotient: (s: ExprBuilder, x: Expr) => s.abs(s.div(x, 2 ** 29)),
+      clamped: (s: ExprBuilder, x: Expr) => s.max(s.min(x, 6), 0),
+      masked: (s: ExprBuilder, x: Expr) => s.and(x, 3),
+      chosen: (s: ExprBuilder, x: Expr) =>
+        s.select(s.and(s.le(s.like(x, 0), x), s.lt(x, 7)), x, s.like(x, 1)),
+    }
+    for (const within of Object.values(inside)) {
+      const s = new ExprBuilder()
+      const i = s.axis(9)
+      const index: Index = { offset: 0, terms: [{ index: within(s, number(s, i)), stride: 1 }] }
+      agree(
+        s,
+        {
+          axes: [i],
+          buffers: [
+            { dtype: 'float64', access: 'read' },
+            { dtype: 'float64', access: 'write' },
+          ],
+          stores: [{ buffer: 1, index: at(s, [i, 1]), value: s.load(0, 'float64', index) }],
+        },
+        [Float64Array.from([1, 2, 3, 4, 5, 6, 7]), new Float64Array(9)],
+      )
+    }
+  })
+})
+
 describe('more values than registers', () => {
   test.each(['int8', 'int32', 'int64', 'float32'] as const)('buffers of %s', (dtype) => {
     const s = new ExprBuilder()

@@ -196,7 +196,7 @@ export class Selector {
     const isShared = s === this.#parallel
     const index = p.register('g')
     if (isShared) p.copy(index, this.#begin)
-    else if (this.facts.isExact(s.begin)) this.#intTo(index, s.begin)
+    else if (this.facts.isExtended(s.begin)) this.#intTo(index, s.begin)
     else p.int('movsxd', 64, 'makes', [index, this.int(s.begin)])
     const end = isShared ? this.#end : (this.immediate(s.end) ?? this.int(s.end))
     if (!isShared) this.#read(s)
@@ -597,11 +597,16 @@ export class Selector {
   }
 
   #position(index: Value): Register {
-    if (this.facts.isExact(index)) return this.int(index)
-    const known = this.#extended.get(index)
+    return this.facts.isExact(index) ? this.int(index) : this.extended(index)
+  }
+
+  /** A 32-bit integer with its sign in all upper bits. */
+  extended(value: Value): Register {
+    if (this.facts.isExtended(value)) return this.int(value)
+    const known = this.#extended.get(value)
     if (known) return known
     const wide = this.program.register('g')
-    this.program.int('movsxd', 64, 'makes', [wide, this.int(index)])
+    this.program.int('movsxd', 64, 'makes', [wide, this.int(value)])
     return wide
   }
 

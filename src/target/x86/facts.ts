@@ -44,11 +44,16 @@ export class Facts {
   readonly positions = new Set<Value>()
   /** Whether lanes of bools are as wide as 64-bit elements. */
   isWide = false
-  readonly #inexact: boolean[] = []
+  /** How far an exact value may be from the index or size that it comes from, as a factor, by its id. */
+  readonly #reach: number[] = []
+  /** Exact values that are the same in every iteration of every loop. */
+  readonly #fixed: boolean[] = []
+  /** Exact values that a variable adds up. */
+  readonly #carried: boolean[] = []
   readonly #inexactVariables: boolean[] = []
-  readonly #sets = new Map<Statement, ReadonlySet<number>>()
-  /** What is put into variables that may hold positions, and the values that may depend on them. */
+  /** What is put into variables that may hold positions, and the values that depend on them. */
   readonly #undecided: Statement[] = []
+  readonly #sets = new Map<Statement, ReadonlySet<number>>()
 
   /** Of the loop that threads share, the bounds come with the call: its own are not read. */
   readonly #shared: Statement | undefined
@@ -63,10 +68,20 @@ export class Facts {
   /**
    * Note [Exact positions]: i32 values that come from sizes and loop indices by arithmetic are kept
    * sign-extended in 64 bits, so that they serve as addresses as they are. Of all others (read from
-   * memory, made by bit operations) only the lower half of the register counts.
+   * memory, made by bit operations) only the lower half of the register counts. So it is for what may
+   * well have wrapped around: indices times large numbers and powers of indices, which are no positions
+   * of a tensor but what random numbers and the like are made of. Where two are compared, a wrapped one
+   * could be chosen, so that what a variable adds up is left out there, too.
    */
   isExact(value: Value): boolean {
-    return this.#inexact[value.id] !== true
+    return this.#reachOf(value) <= mostReach
+  }
+
+  /** Whether a value is sign-extended by the way it is made, and could not wrap around. */
+  isExtended({ type, lanes, def }: Value): boolean {
+    if (type !== 'i32' || lanes > 1) return false
+    if (def.kind === 'op') return def.op === 'div' || def.op === 'rem' || isMasked(def)
+    return def.kind === 'size' || def.kind === 'const' || def.kind === 'index'
   }
 
   /** Variables that a loop or a condition sets inside. */
@@ -120,31 +135,59 @@ export class Facts {
   #countLet(s: Statement & { kind: 'let' }): void {
     const { value } = s
     const { def, lanes, type } = value
-    if (def.kind === 'const') {
-      if (type !== 'i32') this.#inexact[value.id] = true
-      return
-    }
+    if (def.kind === 'const') return
     for (const x of argumentsOf(def)) this.#use(x)
     if (def.kind === 'load' || def.kind === 'gather') this.positions.add(def.place.index)
-    if (lanes > 1) {
-      if (type === 'f64' || type === 'i64') this.isWide = true
-      this.#inexact[value.id] = true
-    } else if (!this.#makesExact(value)) this.#inexact[value.id] = true
-    else if (def.kind === 'op' || def.kind === 'read') this.#undecided.push(s)
+    if (lanes === 1) {
+      this.#findReach(value)
+      if (this.#carried[value.id]) this.#undecided.push(s)
+    } else if (type === 'f64' || type === 'i64') this.isWide = true
   }
 
   #use(value: Value): void {
     this.uses[value.id] = (this.uses[value.id] ?? 0) + 1
   }
 
+  #reachOf({ id, type, def }: Value): number {
+    if (def.kind === 'const') return type === 'i32' ? Math.abs(Number(def.value)) : Infinity
+    return def.kind === 'index' ? 1 : (this.#reach[id] ?? Infinity)
+  }
+
+  #findReach({ id, type, def }: Value): void {
+    if (type !== 'i32') return
+    if (def.kind === 'size') {
+      this.#fixed[id] = true
+      this.#reach[id] = 1
+    } else if (def.kind === 'op') this.#reach[id] = this.#reachOfOp(id, def)
+    else if (def.kind === 'read') {
+      this.#carried[id] = true
+      this.#reach[id] = this.#inexactVariables[def.variable.id] ? Infinity : 1
+    }
+  }
+
+  #reachOfOp(id: number, def: Definition & { kind: 'op' }): number {
+    const { op, args } = def
+    if (op === 'convert') return args[0]!.type === 'bool' ? 1 : Infinity
+    if (args.every((x) => this.#isFixed(x))) this.#fixed[id] = true
+    if (op === 'div' || op === 'rem' || isMasked(def)) return 1
+    if (!exactRows.has(op)) return Infinity
+    const [x, y] = args.slice(-2) as [Value, Value]
+    const [a, b] = [this.#reachOf(x), this.#reachOf(y)]
+    const isCarried = this.#carried[x.id] === true || this.#carried[y.id] === true
+    if (isCarried) this.#carried[id] = true
+    if (op === 'add' || op === 'sub') return a + b
+    if (op !== 'mul') return isCarried ? Infinity : Math.max(a, b)
+    if (this.#isFixed(x) || this.#isFixed(y)) return a * b
+    return isCarried || x === y ? Infinity : a * b
+  }
+
   // Says whether a variable was found to be inexact that was not known to be.
   #spreadInexact(): boolean {
     let changed = false
     for (const s of this.#undecided) {
-      if (s.kind === 'let') {
-        if (!this.#makesExact(s.value)) this.#inexact[s.value.id] = true
-      } else if (s.kind === 'set' && this.#inexact[s.value.id] === true) {
-        if (this.#inexactVariables[s.variable.id] === true) continue
+      if (s.kind === 'let') this.#findReach(s.value)
+      else if (s.kind === 'set' && !this.isExact(s.value)) {
+        if (this.#inexactVariables[s.variable.id]) continue
         this.#inexactVariables[s.variable.id] = true
         changed = true
       }
@@ -152,28 +195,18 @@ export class Facts {
     return changed
   }
 
-  #makesExact({ def, type, lanes }: Value): boolean {
-    if (type !== 'i32' || lanes > 1) return false
-    if (def.kind === 'read') return this.#inexactVariables[def.variable.id] !== true
-    if (def.kind === 'op') {
-      if (def.op === 'convert') return def.args[0]!.type === 'bool'
-      if (!exactRows.has(def.op)) return false
-      for (let i = def.op === 'select' ? 1 : 0; i < def.args.length; i++)
-        if (this.#inexact[def.args[i]!.id] === true) return false
-      return true
-    }
-    return def.kind === 'size' || def.kind === 'const' || def.kind === 'index'
+  #isFixed({ id, def }: Value): boolean {
+    return def.kind === 'const' || this.#fixed[id] === true
   }
 }
 
-const exactRows: ReadonlySet<string> = new Set([
-  'add',
-  'sub',
-  'mul',
-  'div',
-  'rem',
-  'min',
-  'max',
-  'select',
-  'and',
-])
+const exactRows: ReadonlySet<string> = new Set(['add', 'sub', 'mul', 'min', 'max', 'select', 'and'])
+
+/** Strides that are part of the code are smaller than this; factors of hashes are larger. */
+const mostReach = 2 ** 20
+
+// Whether only lower bits are kept, by a constant that is not negative.
+function isMasked({ op, args }: Definition & { kind: 'op' }): boolean {
+  if (op !== 'and') return false
+  return args.some(({ type, def }) => type === 'i32' && def.kind === 'const' && def.value >= 0)
+}

@@ -140,16 +140,17 @@ function divide(m: Selector, value: OpValue, to: Register): void {
   const [a, b] = value.def.args as [Value, Value]
   const isQuotient = value.def.op === 'div'
   const divisor = m.immediate(b)
-  const isKnown = divisor !== undefined && divisor > 1 && m.facts.isExact(a)
-  const result = isKnown ? divideByConstant(m, m.int(a), divisor) : divideInDouble(m, a, b)
+  const isKnown = divisor !== undefined && divisor > 1
+  const dividend = m.extended(a)
+  const result = isKnown ? divideByConstant(m, dividend, divisor) : divideInDouble(m, a, b)
   if (isQuotient) return finishDivision(m, b, divisor, result, to)
   const product = p.register('g')
   if (divisor === undefined) {
     p.copy(product, result)
-    p.int('imul', 64, 'changes', [product, m.int(b)])
+    p.int('imul', 64, 'changes', [product, m.extended(b)])
   } else p.int('imulImm', 64, 'makes', [product, result, divisor])
   const rest = p.register('g')
-  p.copy(rest, m.int(a))
+  p.copy(rest, dividend)
   p.int('sub', 64, 'changes', [rest, product])
   finishDivision(m, b, divisor, rest, to)
 }
@@ -185,11 +186,10 @@ function divideByConstant(m: Selector, x: Register, divisor: number): Register {
 // Quotients of 32-bit integers are exact in double precision, truncation included.
 function divideInDouble(m: Selector, a: Value, b: Value): Register {
   const p = m.program
-  const wide = m.facts.isExact(a) && m.facts.isExact(b)
   const asDouble = (x: Value): Register => {
     const made = p.register('v')
     p.int('zero', 128, 'makes', [made])
-    p.vector(wide ? 'vcvtsi2sd.64' : 'vcvtsi2sd.32', 128, [made, made, m.int(x)], {}, 'changes')
+    p.vector('vcvtsi2sd.32', 128, [made, made, m.int(x)], {}, 'changes')
     return made
   }
   const quotient = p.register('v')
@@ -216,6 +216,8 @@ function finishDivision(
     p.int('test', 32, 'reads', [right, right])
     p.int('cmov', 64, 'changes', [result, zero], 'e')
   }
+  // The smallest number divided by -1 is one too large.
+  if (divisor === undefined || divisor < 0) return p.int('movsxd', 64, 'makes', [to, result])
   p.copy(to, result)
 }
 
