@@ -56,6 +56,8 @@ export function wayToRead(s: ExprBuilder, operand: Operand, traits: TargetTraits
     let isZeroOutside = true
     const value = rewrite(s, operand.value, (e) => {
       if (e.kind !== 'load' || e.guard === undefined) return undefined
+      // One element for all lanes is read outside the loop along them, where nothing else guards it.
+      if (!e.index.terms.some((t) => freeAxes(t.index).has(axis))) return undefined
       const solved = boundsOf(s, e.guard, axis)
       if (solved === undefined) return undefined
       bounds.push(solved)

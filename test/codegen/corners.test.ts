@@ -269,6 +269,33 @@ describe('positions computed from numbers that wrapped around', () => {
   })
 })
 
+test('a guarded element that all lanes of an operand share', () => {
+  const s = new ExprBuilder()
+  const [m, n, k] = [s.axis(5), s.axis(20), s.axis(9)]
+  const shifted = s.sub(s.at(k), 3)
+  const inside = s.and(s.le(s.like(shifted, 0), shifted), s.lt(shifted, 4))
+  const shared = s.load(2, 'int32', { offset: 0, terms: [{ index: shifted, stride: 1 }] }, inside)
+  const product = s.mul(
+    s.load(0, 'float32', at(s, [m, 9], [k, 1])),
+    s.add(s.load(1, 'float32', at(s, [k, 20], [n, 1])), s.convert(shared, 'f32')),
+  )
+  const float = (length: number) => Float32Array.from({ length }, (_, i) => (i % 5) - 2)
+  agree(
+    s,
+    {
+      axes: [m, n],
+      buffers: [
+        { dtype: 'float32', access: 'read' },
+        { dtype: 'float32', access: 'read' },
+        { dtype: 'int32', access: 'read' },
+        { dtype: 'float32', access: 'write' },
+      ],
+      stores: [{ buffer: 3, index: at(s, [m, 20], [n, 1]), value: s.reduce('add', [k], product) }],
+    },
+    [float(45), float(180), Int32Array.of(1, 2, 3, 4), new Float32Array(100)],
+  )
+})
+
 describe('more values than registers', () => {
   test.each(['int8', 'int32', 'int64', 'float32'] as const)('buffers of %s', (dtype) => {
     const s = new ExprBuilder()
