@@ -303,11 +303,10 @@ export class RandomExprs {
     const inside = [...scope.filter((x) => !axes.includes(x)), ...axes]
     const value = this.expr(type, fuel - 1, inside)
     const exact = isFloat(type) ? this.#orderless(combine, value) : value
-    return this.#s.reduce(
-      combine,
-      axes.map((x) => x.axis),
-      exact,
-    )
+    const over = axes.map((x) => x.axis)
+    const reduced = this.#s.reduce(combine, over, exact)
+    // A sum over one point may be that point, whose zero has a sign, or 0 more.
+    return combine === 'add' && isFloat(type) ? this.#s.add(reduced, 0) : reduced
   }
 
   // What can be added and multiplied in any order with the same result.

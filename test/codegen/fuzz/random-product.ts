@@ -93,7 +93,8 @@ class ProductBuilder {
   }
 
   #tolerance(dtype: DType): number {
-    if (this.#isExact) return 0
+    // Only the sign of a zero is left open: a sum over one point may be that point or 0 more.
+    if (this.#isExact) return Number.MIN_VALUE
     const known: Partial<Record<DType, number>> = { float64: 1e-10, float16: 4e-3, bfloat16: 3e-2 }
     const isBfloat = this.#buffers.specs.some((x) => x.dtype === 'bfloat16')
     return Math.max(known[dtype] ?? 1e-4, isBfloat ? 3e-2 : 0)
