@@ -12,6 +12,7 @@ import { Selector } from './emit.ts'
 import { encode } from './encode.ts'
 import { shareOf, type Share } from './share.ts'
 import { x86Traits, type X86Features } from './traits.ts'
+import { verifyAllocation } from './verify-allocation.ts'
 
 export interface CompiledKernel {
   readonly kernel: Kernel
@@ -31,16 +32,22 @@ export function compileX86(
   const kernel = lowerGroup(s, group, x86Traits(features))
   if (verify) verifyKernel(kernel)
   debug(4, () => printKernel(kernel))
-  const code = emitX86(kernel, features)
+  const code = emitX86(kernel, features, verify)
   debug(4, () => `${kernel.name}: ${code.length} bytes of machine code`)
   return { kernel, code, share: shareOf(kernel) }
 }
 
-/** The machine code of a kernel in loop form. */
-export function emitX86(kernel: Kernel, features: X86Features): Uint8Array<ArrayBuffer> {
+/** The machine code of a kernel in loop form; with `verify`, its registers are checked. */
+export function emitX86(
+  kernel: Kernel,
+  features: X86Features,
+  verify = config.debug > 0,
+): Uint8Array<ArrayBuffer> {
   const asm = new X86Assembler({ listing: config.debug >= 5 })
   const program = new Selector(kernel, features, asm).run()
-  const allocation = allocate(program, features.avx512 ? 32 : 16, features.avx512 ? 64 : 32)
+  const vectorCount = features.avx512 ? 32 : 16
+  const allocation = allocate(program, vectorCount, features.avx512 ? 64 : 32)
+  if (verify) verifyAllocation(program, allocation, vectorCount)
   encode(program, allocation, features, asm)
   const code = asm.finish()
   debug(5, () => `${kernel.name}:\n${asm.listing()}`)
