@@ -33,6 +33,7 @@ const BENCHES: Record<string, () => Promise<Bench>> = {
   mlp: () => import('./mlp.bench.ts'),
   cnn: () => import('./cnn.bench.ts'),
   attention: () => import('./attention.bench.ts'),
+  sdpa: () => import('./sdpa.bench.ts'),
   compile: () => import('./compile.bench.ts'),
   memory: () => import('./memory.bench.ts'),
   million: () => import('./million.bench.ts'),

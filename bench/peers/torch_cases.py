@@ -124,6 +124,32 @@ def elementwise(op, shape):
     return Compute(compute[op])
 
 
+class Differentiate(Compute):
+    """Computes a tensor and its gradients again and again; the first gradient is the result."""
+
+    def __init__(self, compute, inputs, gradient):
+        super().__init__(compute)
+        self.inputs = inputs
+        self.gradient = gradient
+
+    def run(self):
+        for x in self.inputs:
+            x.grad = None
+        self.compute().backward(self.gradient)
+        self.result = self.inputs[0].grad
+
+
+def sdpa(shape, causal, gradients):
+    q, k, v, g = (values(shape, seed) for seed in (1, 2, 3, 4))
+
+    def attend():
+        return F.scaled_dot_product_attention(q, k, v, is_causal=causal)
+
+    if not gradients:
+        return Compute(attend)
+    return Differentiate(attend, [x.requires_grad_() for x in (q, k, v)], g)
+
+
 class Overhead:
     """`repeats` sums of two short vectors, with or without a tape."""
 
@@ -241,4 +267,5 @@ CASES = {
     "mlp": mlp,
     "cnn": cnn,
     "attention": attention,
+    "sdpa": sdpa,
 }

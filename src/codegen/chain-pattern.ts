@@ -11,7 +11,7 @@ import {
   type LoadExpr,
 } from '../ir/expr.ts'
 import { visitAll, type Group, type Store } from '../ir/group.ts'
-import { boundsOf, isInterval, joinBounds, type Bounds } from './affine.ts'
+import { chainBounds, contains, type ChainBounds } from './chain-bounds.ts'
 import type { Operand } from './contract-pattern.ts'
 import { memoryOf } from './emitter.ts'
 import { strideOf } from './merge-axes.ts'
@@ -49,7 +49,7 @@ export interface Chain {
   /** Sums over the rows, stored as they are. */
   readonly across: readonly Across[]
   /** Where factors may differ from zero, solved for the depth and for the rows; undefined: anywhere. */
-  readonly bounds: { readonly depth: Bounds; readonly rows: Bounds } | undefined
+  readonly bounds: ChainBounds | undefined
 }
 
 export interface Score {
@@ -181,7 +181,12 @@ class Matcher {
       products,
       outcomes,
       across: across!,
-      bounds: this.#bounds(rows!, made, columns),
+      bounds: chainBounds(
+        this.#s,
+        { rows: rows!, depth: this.#depth, columns },
+        made,
+        this.#top?.value,
+      ),
     }
   }
 
@@ -378,28 +383,6 @@ class Matcher {
     const others = columns.filter((axis) => axis !== column)
     return terms.some((t) => others.some((axis) => this.#axesOf(t.index).has(axis)))
   }
-
-  // A condition that is needed for every factor, and for the top to rise, bounds depth and rows.
-  #bounds(rows: Axis, made: readonly Expr[], columns: ReadonlySet<Axis>): Chain['bounds'] {
-    const top = this.#top && unlessLost(this.#top.value)
-    const needed = made.map((e) => unlessZero(e)).concat(top ? [top] : [])
-    const [first, ...rest] = needed
-    const shared = first!.filter((condition) => rest.every((list) => list.includes(condition)))
-    const solved = shared.flatMap((condition) => {
-      if ([...this.#axesOf(condition)].some((axis) => columns.has(axis))) return []
-      if (contains(condition, (e) => e.kind === 'load')) return []
-      if (!isInterval(condition, rows) || !isInterval(condition, this.#depth)) return []
-      const depth = boundsOf(this.#s, condition, this.#depth)
-      const across = boundsOf(this.#s, condition, rows)
-      const isSolved = depth?.fixed.length === 0 && across?.fixed.length === 0
-      return isSolved ? [{ depth, rows: across }] : []
-    })
-    if (solved.length === 0) return undefined
-    return {
-      depth: joinBounds(solved.map((x) => x.depth)),
-      rows: joinBounds(solved.map((x) => x.rows)),
-    }
-  }
 }
 
 interface Sides {
@@ -418,34 +401,6 @@ interface Sum {
 
 const isStand = (e: Expr): boolean => e.kind === 'load' && e.buffer < 0
 
-function contains(root: Expr, what: (e: Expr) => boolean): boolean {
-  let found = false
-  visitAll([root], (e) => (found ||= what(e)))
-  return found
-}
-
 function factorsOf(e: Expr): readonly Expr[] {
   return e.kind === 'op' && e.op === 'mul' ? e.args.flatMap(factorsOf) : [e]
-}
-
-const isConst = (e: Expr, value: number): boolean => e.kind === 'const' && e.value === value
-
-/** Conditions without which a value is zero; what would be NaN or infinite there counts as zero times that. */
-function unlessZero(e: Expr): Expr[] {
-  if (e.kind !== 'op') return []
-  const [x, y, z] = e.args as [Expr, Expr, Expr]
-  if (e.op === 'exp') return unlessLost(x)
-  if (e.op === 'mul') return [...unlessZero(x), ...unlessZero(y)]
-  if (e.op === 'select' && isConst(z, 0)) return [x, ...unlessZero(y)]
-  return []
-}
-
-/** Conditions without which a value is -Infinity. */
-function unlessLost(e: Expr): Expr[] {
-  if (e.kind !== 'op') return []
-  const [x, y, z] = e.args as [Expr, Expr, Expr]
-  if (e.op === 'add') return [...unlessLost(x), ...unlessLost(y)]
-  if (e.op === 'sub') return unlessLost(x)
-  if (e.op === 'select' && isConst(z, -Infinity)) return [x, ...unlessLost(y)]
-  return []
 }
