@@ -5,6 +5,7 @@ import type { TargetTraits } from '../../src/codegen/target-traits.ts'
 import type { ExprBuilder } from '../../src/ir/expr.ts'
 import { verifyGroup, type Group } from '../../src/ir/group.ts'
 import { interpretGroup } from '../../src/ir/interpret.ts'
+import type { Kernel } from '../../src/ir/loops.ts'
 import { interpretKernel } from '../../src/ir/interpret-loops.ts'
 import { scalarOp } from '../../src/ir/scalar-op.ts'
 import { verifyKernel } from '../../src/ir/verify-loops.ts'
@@ -36,47 +37,52 @@ const memory = new WebAssembly.Memory({ initial: 2048 })
 export function runWasm(
   s: ExprBuilder,
   group: Group,
-  { buffers, sizes = [], params = [] }: Run,
+  run: Run,
   traits: TargetTraits = wasmTraits({ relaxedSimd: false }),
 ) {
   verifyGroup(group)
   const kernel = lowerGroup(s, group, traits)
+  const isChecked = group.checks.length > 0
+  const extra = kernel.buffers
+    .slice(run.buffers.length)
+    .map((_, i) => (isChecked && i === 0 ? 4 : kernel.scratchBytes))
+  const { results, bytes } = runWasmKernel(kernel, run, extra)
+  const buffers = run.buffers.map((_, i) => {
+    const info = dtypes[group.buffers[i]!.dtype]
+    return new info.array(results[i]!)
+  })
+  const ok = !isChecked || new Int32Array(results[buffers.length]!)[0] !== 0
+  return { buffers, ok, kernel, bytes }
+}
+
+/** What the buffers of a kernel hold after its module has run; `extra` has the lengths in bytes of those beyond the given ones. */
+export function runWasmKernel(
+  kernel: Kernel,
+  { buffers, sizes = [], params = [] }: Run,
+  extra: readonly number[],
+) {
   const bytes = emitWasm(kernel)
   const run = new WebAssembly.Instance(new WebAssembly.Module(bytes), { env: { memory } }).exports
     .run as (args: number) => void
   const layout = argumentLayout(kernel)
   let free = 64 + Math.ceil(layout.bytes / 64) * 64
-  const place = (size: number) => {
-    const at = free
-    free += Math.ceil(size / 64) * 64 + 64
-    return at
-  }
-  const addresses = buffers.map((b) => {
-    const at = place(b.byteLength)
-    new Uint8Array(memory.buffer).set(new Uint8Array(b.buffer, b.byteOffset, b.byteLength), at)
-    return at
-  })
-  const status = place(4)
+  const lengths = [...buffers.map((b) => b.byteLength), ...extra]
   const view = new DataView(memory.buffer)
-  kernel.buffers.forEach((_, i) => {
-    let at = addresses[i]
-    if (at === undefined)
-      at = i === buffers.length && group.checks.length ? status : place(kernel.scratchBytes)
+  const addresses = lengths.map((length, i) => {
+    const at = free
+    free += Math.ceil(length / 64) * 64 + 64
     view.setInt32(64 + 4 * i, at, true)
+    return at
   })
+  const whole = new Uint8Array(memory.buffer)
+  buffers.forEach((b, i) =>
+    whole.set(new Uint8Array(b.buffer, b.byteOffset, b.byteLength), addresses[i]),
+  )
   sizes.forEach((size, i) => view.setInt32(64 + layout.sizesAt + 4 * i, size, true))
   params.forEach((p, i) => view.setFloat64(64 + layout.paramsAt + 8 * i, p, true))
   run(64)
-  const results = buffers.map((b, i) => {
-    const info = dtypes[group.buffers[i]!.dtype]
-    return new info.array(memory.buffer.slice(addresses[i]!, addresses[i]! + b.byteLength))
-  })
-  return {
-    buffers: results,
-    ok: group.checks.length === 0 || view.getInt32(status, true) !== 0,
-    kernel,
-    bytes,
-  }
+  const results = addresses.map((at, i) => memory.buffer.slice(at, at + lengths[i]!))
+  return { results, bytes }
 }
 
 /** Results of the loop interpreter, for the traits of any target, present or to come. */

@@ -5,6 +5,7 @@ import { detectFeatures } from '../../src/backend/cpu/features.ts'
 import { loadNative, type Native } from '../../src/backend/cpu/native.ts'
 import type { ExprBuilder } from '../../src/ir/expr.ts'
 import type { Group } from '../../src/ir/group.ts'
+import type { Kernel } from '../../src/ir/loops.ts'
 import { compileX86 } from '../../src/target/x86/compile.ts'
 import { argumentLayout } from '../../src/target/x86/emit.ts'
 import type { X86Features } from '../../src/target/x86/traits.ts'
@@ -40,22 +41,36 @@ function fenced(system: Native, bytes: number): { at: number; end: () => void } 
 }
 
 /** Results of machine code for these features; `split` runs its iterations in that many calls. */
-export function runX86(
-  s: ExprBuilder,
-  group: Group,
-  { buffers, sizes = [], params = [] }: Run,
-  features: X86Features,
-  split = 1,
-) {
-  const system = native as Native
+export function runX86(s: ExprBuilder, group: Group, run: Run, features: X86Features, split = 1) {
   const { kernel, code: bytes, share } = compileX86(s, group, features, true)
+  const isChecked = group.checks.length > 0
+  const extra = kernel.buffers
+    .slice(run.buffers.length)
+    .map((_, i) => (isChecked && i === 0 ? 4 : kernel.scratchBytes))
+  const count = share?.count(run.sizes ?? []) ?? 1
+  const results = runCode(kernel, bytes, run, extra, share ? count : 1, share ? split : 1)
+  const buffers = run.buffers.map((b, i) => {
+    const info = dtypes[group.buffers[i]!.dtype]
+    return new info.array(results[i]!)
+  })
+  const ok = !isChecked || new Int32Array(results[buffers.length]!)[0] !== 0
+  return { buffers, ok, kernel }
+}
+
+/** What the buffers of a kernel hold after its code has run; `extra` has the lengths in bytes of those beyond the given ones. */
+export function runCode(
+  kernel: Kernel,
+  bytes: Uint8Array,
+  { buffers, sizes = [], params = [] }: Run,
+  extra: readonly number[],
+  count: number,
+  split: number,
+): ArrayBuffer[] {
+  const system = native as Native
   const address = code!.install(bytes)
   const layout = argumentLayout(kernel)
-  const rooms = kernel.buffers.map((_, i) => {
-    const own = buffers[i]?.byteLength
-    const size = own ?? (i === buffers.length && group.checks.length > 0 ? 4 : kernel.scratchBytes)
-    return fenced(system, size)
-  })
+  const lengths = [...buffers.map((b) => b.byteLength), ...extra]
+  const rooms = lengths.map((length) => fenced(system, length))
   buffers.forEach((b, i) =>
     system.copy(rooms[i]!.at, new Uint8Array(b.buffer, b.byteOffset, b.byteLength)),
   )
@@ -64,20 +79,12 @@ export function runX86(
   args.set(sizes, layout.sizesAt)
   args.set(params, layout.paramsAt)
   const run = system.procedure(address, 4)
-  const count = share?.count(sizes) ?? 1
   for (let i = 0; i < split; i++) {
     const [from, to] = [i, i + 1].map((x) => Math.floor((x * count) / split)) as [number, number]
     run(system.addressOf(args.buffer), from, to, 0)
-    if (!share) break
   }
-  const results = buffers.map((b, i) => {
-    const info = dtypes[group.buffers[i]!.dtype]
-    return new info.array(system.view(rooms[i]!.at, b.byteLength).slice(0))
-  })
-  const ok =
-    group.checks.length === 0 ||
-    new Int32Array(system.view(rooms[buffers.length]!.at, 4).slice(0))[0] !== 0
-  for (const room of rooms) room.end()
+  const results = rooms.map(({ at }, i) => system.view(at, lengths[i]!).slice(0))
+  for (const x of rooms) x.end()
   code!.release(address)
-  return { buffers: results, ok, kernel }
+  return results
 }

@@ -147,7 +147,7 @@ function usesFused(s: ExprBuilder, group: Group): boolean {
 
 /** Where two outcomes differ; floats may be off by their buffer's tolerance, which is 0 where every bit counts. */
 export function difference(
-  group: Group,
+  group: Pick<Group, 'buffers'>,
   want: Outcome,
   got: Outcome,
   tolerances: readonly number[],

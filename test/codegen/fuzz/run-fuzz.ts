@@ -1,6 +1,7 @@
 /** @file Makes kernels from seeds and checks them; what the tests and the script for long runs have in common. */
 import { printGroup } from '../../../src/ir/print-group.ts'
 import { checkKernel, type Failure } from './check-kernel.ts'
+import { programFor } from './check-program.ts'
 import { Choices, shrinkChoices } from './choices.ts'
 import { randomKernel, type KernelCase } from './random-kernel.ts'
 import { randomProduct } from './random-product.ts'
@@ -33,6 +34,7 @@ const groups =
 const kinds = {
   kernel: groups(randomKernel),
   product: groups(randomProduct),
+  program: programFor,
 } satisfies Record<string, (c: Choices) => Made>
 
 export type FuzzKind = keyof typeof kinds
