@@ -296,6 +296,27 @@ test('a guarded element that all lanes of an operand share', () => {
   )
 })
 
+test('a store does not change what was read before it', () => {
+  const s = new ExprBuilder()
+  const i = s.axis(50)
+  const before = s.load(0, 'float32', at(s, [i, 1]))
+  agree(
+    s,
+    {
+      axes: [i],
+      buffers: [
+        { dtype: 'float32', access: 'update' },
+        { dtype: 'float32', access: 'write' },
+      ],
+      stores: [
+        { buffer: 0, index: at(s, [i, 1]), value: s.const('f32', 7) },
+        { buffer: 1, index: at(s, [i, 1]), value: before },
+      ],
+    },
+    [Float32Array.from({ length: 50 }, (_, n) => n), new Float32Array(50)],
+  )
+})
+
 describe('more values than registers', () => {
   test.each(['int8', 'int32', 'int64', 'float32'] as const)('buffers of %s', (dtype) => {
     const s = new ExprBuilder()

@@ -157,6 +157,8 @@ export class Selector {
         this.#set(s.variable, s.value)
         return this.#read(s)
       case 'store':
+        // What was read from there before stays as it was.
+        this.#flush(s.place.buffer)
         this.#store(s)
         this.#read(s)
         return this.#flush()
@@ -491,12 +493,16 @@ export class Selector {
       storeLanes(this, place, r, this.reg(value, r), mask && this.reg(mask, r))
   }
 
-  #flush(): void {
+  /** Makes the loads that were put off, all of them or those from one buffer. */
+  #flush(buffer?: number): void {
+    const later: Value[] = []
     for (const value of this.#pending) {
       const held = this.#held[value.id]
-      if (held && isPending(held) && this.#remaining[value.id]! > 0) this.#load(value)
+      if (!held || !isPending(held) || this.#remaining[value.id]! <= 0) continue
+      if (buffer !== undefined && held.place.buffer !== buffer) later.push(value)
+      else this.#load(value)
     }
-    this.#pending = []
+    this.#pending = later
   }
 
   #load(value: Value): readonly Register[] {
