@@ -72,6 +72,7 @@ class ProgramBuilder {
   #variable = 0
   /** Statements that may still be made. */
   #left: number
+  #isBeforeParallel = false
   /** Where the part of the written buffers begins that belongs to a parallel iteration. */
   #base: Value | undefined
 
@@ -111,7 +112,10 @@ class ProgramBuilder {
   // Iterations that threads would share: each writes to a part of its own.
   #parallel(): readonly Statement[] {
     return this.#scope((outer) => {
+      // What comes before runs once per call: it must not read what the calls write.
+      this.#isBeforeParallel = true
       for (let i = this.#c.below(4); i > 0; i--) this.#pure()
+      this.#isBeforeParallel = false
       const index = this.#value('i32', 1, { kind: 'index' })
       const body = this.#scope((scope) => {
         scope.indices.push({ value: index, below: iterations })
@@ -414,7 +418,7 @@ class ProgramBuilder {
   #place(type: ScalarType, lanes: number, isWritten: boolean): Place | undefined {
     const fits = this.#memories.flatMap((memory, i) =>
       computeOf(memory) === type &&
-      (!isWritten || i < this.#written) &&
+      (isWritten ? i < this.#written : i >= this.#written || !this.#isBeforeParallel) &&
       (lanes === 1 || this.#traits.vectorMemory(memory, this.#native))
         ? [i]
         : [],
