@@ -49,7 +49,7 @@ function placesAtEntry({ registers }: MachineProgram): Places {
     if (r.end < 0 || r.assigned < 0 || (!r.constant && r.start >= 0)) continue
     const place = placeOf(r)
     if (!r.constant && places.has(place)) continue
-    assert(!places.has(place), `two constants lie in register ${String(place)}`)
+    assert(!places.has(place), `two constants lie in register ${r.class}${r.assigned}`)
     places.set(place, r)
   }
   return places
