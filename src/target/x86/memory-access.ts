@@ -153,7 +153,8 @@ export function gatherLanes(
   p.vector(op, m.vectorBits, [to, m.gatherAddress(place, index), rest], {}, 'changes')
 }
 
-// There are no gathers of bytes: the indices go through the stack, and so do the elements.
+// There are no gathers of bytes: the indices go through the stack, and so do the elements. Lanes that
+// are switched off read the first element, and drop it.
 function gatherNarrow(
   m: Selector,
   place: Place,
@@ -178,5 +179,8 @@ function gatherNarrow(
     p.int(load, 32, 'makes', [element, from])
     p.int('stackWrite', 32, 'reads', [element], undefined, 4 * lane)
   }
-  p.int('stackLoad', m.vectorBits, 'makes', [to])
+  if (!mask) return p.int('stackLoad', m.vectorBits, 'makes', [to])
+  const all = p.register('v')
+  p.int('stackLoad', m.vectorBits, 'makes', [all])
+  p.vector('vmovdqu32', m.vectorBits, [to, all], { mask, zeroing: true })
 }
