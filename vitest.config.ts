@@ -1,11 +1,13 @@
 import { defineConfig } from 'vitest/config'
 
-/** The op table once more, where every switch of the cpu backend is set to find what is wrong with a kernel. */
+const onMachineCode = ['test/ops/machine-code.test.ts', 'test/backend/cpu-accuracy.test.ts']
+
+/** The op table once more, and accuracy, where the switches of the cpu backend are set to find what is wrong. */
 const machineCode = (level: 'avx2' | 'avx512') => ({
   extends: true as const,
   test: {
     name: level,
-    include: ['test/ops/machine-code.test.ts'],
+    include: onMachineCode,
     env: {
       TANDEM_BACKEND: '',
       TANDEM_CPU: level,
@@ -28,7 +30,7 @@ export default defineConfig({
         test: {
           name: 'all',
           include: ['test/**/*.test.ts'],
-          exclude: ['test/ops/machine-code.test.ts'],
+          exclude: onMachineCode,
         },
       },
       machineCode('avx2'),

@@ -135,7 +135,7 @@ export function powerSamples(type: Float): (readonly [number, number])[] {
   return pairs
 }
 
-function randomBits(type: Float, random: () => number): number {
+export function randomBits(type: Float, random: () => number): number {
   scratch.setUint32(0, random() * 2 ** 32)
   scratch.setUint32(4, random() * 2 ** 32)
   return type === 'f32' ? scratch.getFloat32(0) : scratch.getFloat64(0)
