@@ -89,7 +89,7 @@ class ProgramBuilder {
 
   build(): ProgramCase {
     const c = this.#c
-    const body = c.chance(0.3) ? this.#parallel() : this.#scope(() => this.#fill())
+    const body = this.#scope(() => this.#whole())
     const dtypes = this.#memories.map((memory) => dtypeOf[memory])
     return {
       kernel: {
@@ -109,33 +109,33 @@ class ProgramBuilder {
     }
   }
 
+  #whole(): void {
+    // What lanes of bools are as wide as.
+    if (this.#isWide) {
+      const arg = this.#const('f64', 1)
+      this.#let('f64', this.#native, { kind: 'splat', arg })
+    }
+    if (this.#c.chance(0.3)) this.#parallel()
+    else this.#fill()
+  }
+
   // Iterations that threads would share: each writes to a part of its own.
-  #parallel(): readonly Statement[] {
-    return this.#scope((outer) => {
-      // What comes before runs once per call: it must not read what the calls write.
-      this.#isBeforeParallel = true
-      for (let i = this.#c.below(4); i > 0; i--) this.#pure()
-      this.#isBeforeParallel = false
-      const index = this.#value('i32', 1, { kind: 'index' })
-      const body = this.#scope((scope) => {
-        scope.indices.push({ value: index, below: iterations })
-        scope.values.push(index)
-        this.#base = this.#op('mul', [index, this.#const('i32', room)])
-        this.#fill()
-        this.#base = undefined
-      })
-      const [begin, end] = [this.#const('i32', 0), this.#const('i32', iterations)]
-      outer.statements.push({
-        kind: 'for',
-        index,
-        begin,
-        end,
-        step: 1,
-        parallel: true,
-        runEnd: undefined,
-        body,
-      })
+  #parallel(): void {
+    // What comes before runs once per call: it must not read what the calls write.
+    this.#isBeforeParallel = true
+    for (let i = this.#c.below(4); i > 0; i--) this.#pure()
+    this.#isBeforeParallel = false
+    const index = this.#value('i32', 1, { kind: 'index' })
+    const body = this.#scope((scope) => {
+      scope.indices.push({ value: index, below: iterations })
+      scope.values.push(index)
+      this.#base = this.#op('mul', [index, this.#const('i32', room)])
+      this.#fill()
+      this.#base = undefined
     })
+    const [begin, end] = [this.#const('i32', 0), this.#const('i32', iterations)]
+    const rest = { step: 1, parallel: true, runEnd: undefined, body }
+    this.#here.statements.push({ kind: 'for', index, begin, end, ...rest })
   }
 
   #scope(fill: (scope: Scope) => void): readonly Statement[] {
