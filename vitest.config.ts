@@ -13,6 +13,7 @@ const machineCode = (level: 'avx2' | 'avx512') => ({
       TANDEM_CPU: level,
       TANDEM_NUM_THREADS: '2',
       TANDEM_SHARE_ALL: '1',
+      TANDEM_STREAM_ALL: '1',
       TANDEM_GUARD: '1',
     },
   },

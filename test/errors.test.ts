@@ -97,6 +97,12 @@ const creation: Case[] = [
   ['a seed that is not a number', ValueError, /seed/, () => manualSeed(NaN)],
   ['rand of no shape', ValueError, /expected a shape/, () => rand(wrong(undefined))],
   [
+    'a dtype as device',
+    DeviceError,
+    /to: 'int32' is a dtype, .*Cast instead: x.cast\('int32'\)/,
+    () => ones([1]).to('int32'),
+  ],
+  [
     'unknown device',
     DeviceError,
     /unknown backend 'gpu'. Available here: (cpu, )?wasm/,

@@ -9,13 +9,17 @@ import { checkTensor } from './define.ts'
 
 /**
  * The same values on another backend, without history; the tensor itself if it is already there.
- * Throws a DeviceError for an unknown backend, or when this one cannot be read synchronously.
+ * Throws a DeviceError for an unknown backend or a dtype (for those there is `cast`), or when this one cannot be read synchronously.
  *
  * @example
  * to(tensor([1, 2]), 'reference') // -> tensor([1, 2], float32, reference)
  */
 export function to(x: Tensor, device: string): Tensor {
   checkTensor('to', 'x', x)
+  if (device in dtypes)
+    throw new DeviceError(
+      `to: '${device}' is a dtype, and to() moves between backends. Cast instead: x.cast('${device}')`,
+    )
   const backend = getBackend(device)
   if (backend === x.backend) return x
   if (!x.backend.synchronous)

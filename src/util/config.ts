@@ -15,6 +15,8 @@ export interface Config {
   guard: boolean
   /** Shares even the smallest loops of the `cpu` backend among its threads, to find kernels whose parts collide. Slow. Set by TANDEM_SHARE_ALL=1. */
   shareAll: boolean
+  /** Kernels of the `cpu` backend write even the smallest results past the caches. Slow. Set by TANDEM_STREAM_ALL=1. */
+  streamAll: boolean
 }
 
 const environment: Record<string, string | undefined> =
@@ -29,6 +31,7 @@ export const config: Config = {
   numThreads: Number(environment['TANDEM_NUM_THREADS'] ?? 0) || undefined,
   guard: environment['TANDEM_GUARD'] === '1',
   shareAll: environment['TANDEM_SHARE_ALL'] === '1',
+  streamAll: environment['TANDEM_STREAM_ALL'] === '1',
 }
 
 function levelOf(text: string | undefined): Config['cpu'] {

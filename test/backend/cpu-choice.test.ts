@@ -16,6 +16,7 @@ const environment = {
   TANDEM_NUM_THREADS: '',
   TANDEM_GUARD: '',
   TANDEM_SHARE_ALL: '',
+  TANDEM_STREAM_ALL: '',
   TANDEM_DEBUG: '',
 }
 const run = async (code: string, changes: Record<string, string> = {}) => {

@@ -29,6 +29,7 @@ describeMachineCode('launching', () => {
   const plain: Compiled = {
     name: 'copy',
     code: copyKernel(5),
+    streamingCode: () => copyKernel(5),
     share: undefined,
     memories: ['f64', 'u8'],
     operands: 2,
@@ -40,6 +41,29 @@ describeMachineCode('launching', () => {
   const make = (changes: Partial<Compiled> = {}) =>
     new CpuExecutable(openCpu(), { ...plain, ...changes })
   const blocks = () => [64, 10].map((bytes) => openCpu().allocate(bytes) as CpuBlock)
+
+  test('operands that the caches do not hold go to code of their own, made once', () => {
+    let made = 0
+    const streamingCode = () => {
+      made++
+      return copyKernel(5, { slot: 0, value: 7 })
+    }
+    const backend = openCpu()
+    const small = new CpuExecutable(backend, { ...plain, streamingCode })
+    const large = new CpuExecutable(
+      { code: backend.code, pool: backend.pool, cachedBytes: 1000, scratchAt: () => 0 },
+      { ...plain, streamingCode },
+    )
+    const [to, other] = blocks()
+    const long = backend.allocate(1024) as CpuBlock
+    small.launch([to!, long], [0, 0], [3, 4], [5])
+    large.launch([to!, other!], [0, 0], [3, 4], [5])
+    expect(made).toBe(0)
+    for (let i = 0; i < 2; i++) large.launch([to!, long], [0, 0], [3, 4], [5])
+    expect([made, to!.i32[0]]).toEqual([1, 7])
+    small.release()
+    large.release()
+  })
 
   test('addresses come first, offsets counted in elements, then sizes, then numbers', () => {
     const [to, other] = blocks()

@@ -55,7 +55,7 @@ describe.skipIf(!withAvx512)('AVX-512', () => {
     b.store(1, 'i32', b.let('i32', 16, { kind: 'gather', place, mask }))
     const kernel = kernelOf(b, [memory, 'i32'], 1)
     const buffers: TypedArray[] = [array.of(9, 8, 7, 6, 5), new Int32Array(16).fill(1)]
-    const code = emitX86(kernel, features, true)
+    const code = emitX86(kernel, features, { verify: true })
     const [, got] = runCode(kernel, code, { buffers }, [], 1, 1)
     const wanted = Int32Array.from({ length: 16 }, (_, i) => (i < 5 ? 9 - i : 0))
     expect(new Int32Array(got!)).toEqual(wanted)
@@ -80,7 +80,7 @@ describe.skipIf(!withAvx512)('AVX-512', () => {
     const elements = new Int32Array(16 * all.length)
     const [got] = runCode(
       kernel,
-      emitX86(kernel, features, true),
+      emitX86(kernel, features, { verify: true }),
       { buffers: [elements] },
       [],
       1,

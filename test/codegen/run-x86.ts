@@ -42,7 +42,7 @@ function fenced(system: Native, bytes: number): { at: number; end: () => void } 
 
 /** Results of machine code for these features; `split` runs its iterations in that many calls. */
 export function runX86(s: ExprBuilder, group: Group, run: Run, features: X86Features, split = 1) {
-  const { kernel, code: bytes, share } = compileX86(s, group, features, true)
+  const { kernel, code: bytes, share } = compileX86(s, group, features, { verify: true })
   const isChecked = group.checks.length > 0
   const extra = kernel.buffers
     .slice(run.buffers.length)

@@ -13,7 +13,7 @@ test('the switches are in force', ({ skip }) => {
   skip(reason !== undefined, reason)
   const { features, pool } = openCpu()
   expect(features.avx512).toBe(config.cpu === 'avx512')
-  expect([pool.threads, config.shareAll, config.guard]).toEqual([2, true, true])
+  expect([pool.threads, config.shareAll, config.streamAll, config.guard]).toEqual([2, true, true, true])
 })
 
 for (const { file, rows } of files)

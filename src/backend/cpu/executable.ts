@@ -15,6 +15,8 @@ import type { ThreadPool } from './threads.ts'
 export interface Launcher {
   readonly code: CodeMemory
   readonly pool: ThreadPool
+  /** Operands of more bytes than this have no room in the caches together. */
+  readonly cachedBytes: number
   scratchAt(bytesPerThread: number): number
 }
 
@@ -22,6 +24,8 @@ export interface Launcher {
 export interface Compiled {
   readonly name: string
   readonly code: Uint8Array
+  /** The same code with results that go past the caches; see Note [Streaming]. */
+  streamingCode(): Uint8Array
   readonly share: Share | undefined
   /** One per buffer: the operands, the status word of a checked kernel, scratch space. */
   readonly memories: readonly MemoryType[]
@@ -40,6 +44,10 @@ export class CpuExecutable implements Executable {
   readonly #run: () => void
   /** Address of the code; 0 once released. */
   #entry: number
+  /** Address of the code for operands that the caches do not hold; 0 until there are such. */
+  #streamingEntry = 0
+  readonly #streamingCode: () => Uint8Array
+  readonly #cachedBytes: number
   readonly #share: Share | undefined
   readonly #elementBytes: readonly number[]
   readonly #isChecked: boolean
@@ -76,6 +84,8 @@ export class CpuExecutable implements Executable {
       `${name}: ${memories.length + sizeCount + paramCount} arguments are more than fit`,
     )
     this.#entry = launcher.code.install(code)
+    this.#streamingCode = compiled.streamingCode
+    this.#cachedBytes = launcher.cachedBytes
   }
 
   launch(
@@ -86,9 +96,11 @@ export class CpuExecutable implements Executable {
   ): boolean {
     const slots = this.#slots
     const elementBytes = this.#elementBytes
+    let operandBytes = 0
     for (let i = 0; i < elementBytes.length; i++) {
-      const { address } = blocks[i] as CpuBlock
+      const { address, bytes } = blocks[i] as CpuBlock
       if (address === 0) throw freedError()
+      operandBytes += bytes
       slots[control.args + i] = address + offsets[i]! * elementBytes[i]!
     }
     const sizesAt = this.#sizesAt
@@ -108,17 +120,23 @@ export class CpuExecutable implements Executable {
     if (this.#scratchBytes > 0)
       slots[this.#scratchSlot] = this.#launcher.scratchAt(this.#scratchBytes)
     if (this.#isChecked) slots[this.#statusSlot] = pool.statusAt
-    const entry = this.#entry
-    if (entry === 0) throw new InternalError(`internal: ${this.name} was released`)
-    slots[control.kernel] = entry
+    slots[control.kernel] = operandBytes > this.#cachedBytes ? this.#streaming() : this.#entry
+    if (this.#entry === 0) throw new InternalError(`internal: ${this.name} was released`)
     this.#run()
     return !this.#isChecked || pool.status[0] !== 0
   }
 
   /** Gives the room of the code back. The kernel must not be launched any more. */
   release(): void {
-    if (this.#entry !== 0) this.#launcher.code.release(this.#entry)
+    for (const entry of [this.#entry, this.#streamingEntry])
+      if (entry !== 0) this.#launcher.code.release(entry)
     this.#entry = 0
+  }
+
+  #streaming(): number {
+    if (this.#streamingEntry === 0)
+      this.#streamingEntry = this.#launcher.code.install(this.#streamingCode())
+    return this.#streamingEntry
   }
 
   #split(sizes: readonly number[]): void {

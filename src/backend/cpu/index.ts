@@ -24,6 +24,7 @@ export class CpuBackend implements Backend, Launcher {
   readonly features: CpuFeatures
   readonly code: CodeMemory
   readonly pool: ThreadPool
+  readonly cachedBytes: number
   readonly #memory: BlockAllocator
   /** Packing space of all threads, shared by all kernels: one runs at a time. */
   #scratch = { address: 0, bytes: 0 }
@@ -33,6 +34,8 @@ export class CpuBackend implements Backend, Launcher {
     this.features = features
     this.code = code
     this.#native = native
+    // Others want their part of the last cache, too.
+    this.cachedBytes = config.streamAll ? 0 : (features.l3Bytes || Infinity) * (3 / 4)
     this.pool = new ThreadPool(native, clampThreads(config.numThreads, features))
     this.#memory = config.guard ? new GuardMemory(native) : new CpuMemory(native)
   }
@@ -71,10 +74,12 @@ export class CpuBackend implements Backend, Launcher {
   }
 
   compile(s: ExprBuilder, group: Group): Executable {
-    const { kernel, code, share } = compileX86(s, group, this.features)
+    const { features } = this
+    const { kernel, code, share } = compileX86(s, group, features)
     return new CpuExecutable(this, {
       name: kernel.name,
       code,
+      streamingCode: () => compileX86(s, group, features, { streams: true }).code,
       share,
       memories: kernel.buffers.map(({ memory }) => memory),
       operands: group.buffers.length,

@@ -21,30 +21,38 @@ export interface CompiledKernel {
   readonly share: Share | undefined
 }
 
-/** A kernel and its code. With `verify`, or on the debug ladder, both forms are checked on the way. */
+/** How code is made. */
+export interface CodeOptions {
+  /** Checks the loops and the registers on the way; on the debug ladder by default. */
+  readonly verify?: boolean
+  /** Whether results go past the caches; see Note [Streaming]. */
+  readonly streams?: boolean
+}
+
+/** A kernel and its code. */
 export function compileX86(
   s: ExprBuilder,
   group: Group,
   features: X86Features,
-  verify = config.debug > 0,
+  { verify = config.debug > 0, streams = false }: CodeOptions = {},
 ): CompiledKernel {
   if (verify) verifyGroup(group)
   const kernel = lowerGroup(s, group, x86Traits(features))
   if (verify) verifyKernel(kernel)
   debug(4, () => printKernel(kernel))
-  const code = emitX86(kernel, features, verify)
+  const code = emitX86(kernel, features, { verify, streams })
   debug(4, () => `${kernel.name}: ${code.length} bytes of machine code`)
   return { kernel, code, share: shareOf(kernel) }
 }
 
-/** The machine code of a kernel in loop form; with `verify`, its registers are checked. */
+/** The machine code of a kernel in loop form. */
 export function emitX86(
   kernel: Kernel,
   features: X86Features,
-  verify = config.debug > 0,
+  { verify = config.debug > 0, streams = false }: CodeOptions = {},
 ): Uint8Array<ArrayBuffer> {
   const asm = new X86Assembler({ listing: config.debug >= 5 })
-  const program = new Selector(kernel, features, asm).run()
+  const program = new Selector(kernel, features, asm, streams).run()
   const vectorCount = features.avx512 ? 32 : 16
   const allocation = allocate(program, vectorCount, features.avx512 ? 64 : 32)
   if (verify) verifyAllocation(program, allocation, vectorCount)

@@ -1,6 +1,6 @@
 /** @file Turns a kernel in loop form into machine instructions over virtual registers, statement by statement. */
 import type { Bits, VectorOp } from '../../asm/x86.ts'
-import type { X86Assembler } from '../../asm/x86.ts'
+import type { Label, X86Assembler } from '../../asm/x86.ts'
 import type { ScalarType } from '../../core/dtype.ts'
 import type { Kernel, Place, Statement, Value, Variable } from '../../ir/loops.ts'
 import type { ScalarValue } from '../../ir/scalar-op.ts'
@@ -19,6 +19,7 @@ import {
 import { scalarOp, type OpValue } from './scalar-code.ts'
 import { acrossLanes, transposeLanes } from './shuffles.ts'
 import { isFloat } from './spelling.ts'
+import { streamedBuffers, streamLanes } from './streaming.ts'
 import type { X86Features } from './traits.ts'
 import { vectorOp } from './vector-code.ts'
 
@@ -83,14 +84,17 @@ export class Selector {
   readonly #begin: Register
   readonly #end: Register
   readonly #parallel: Statement | undefined
+  readonly #streamed: ReadonlySet<number>
   #division: { rax: Register; rdx: Register } | undefined
 
-  constructor(kernel: Kernel, features: X86Features, asm: X86Assembler) {
+  /** With `streams`, what the kernel only writes goes past the caches; see Note [Streaming]. */
+  constructor(kernel: Kernel, features: X86Features, asm: X86Assembler, streams = false) {
     this.#kernel = kernel
     this.features = features
     this.#asm = asm
     this.vectorBits = features.avx512 ? 512 : 256
     this.#parallel = parallelLoop(kernel)
+    this.#streamed = streams ? streamedBuffers(kernel) : new Set()
     this.facts = new Facts(kernel, this.#parallel)
     this.#remaining = [...this.facts.uses]
     const p = this.program
@@ -125,6 +129,7 @@ export class Selector {
 
   run(): MachineProgram {
     this.#block(this.#kernel.body)
+    if (this.#streamed.size > 0) this.program.int('fence', 64, 'reads', [])
     return this.program
   }
 
@@ -487,6 +492,8 @@ export class Selector {
 
   #store({ place, value, mask }: Statement & { kind: 'store' }): void {
     if (value.lanes === 1) return storeSingle(this, place, value)
+    if (!mask && this.#streamed.has(place.buffer) && place.memory in plainMemory)
+      return streamLanes(this, place, value)
     // Values come first: a pending load among them may need instructions of its own.
     const count = this.#registerCount(value)
     for (let r = 0; r < count; r++)
@@ -578,6 +585,10 @@ export class Selector {
   }
   settle(to: Register, result: Register): void {
     if (to !== result) this.program.copy(to, result)
+  }
+
+  label(): Label {
+    return this.#asm.label()
   }
 
   offset(base: Register, disp: number): Address {

@@ -242,6 +242,8 @@ class Encoder {
         return a.unary('idiv', 64, this.#read(operands[2]!) as number)
       case 'cqo':
         return a.cqo()
+      case 'fence':
+        return a.mfence()
       case 'zero':
       case 'ones':
         return this.#fillBits(x.op, operands[0] as Register)

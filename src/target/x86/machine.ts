@@ -98,6 +98,7 @@ export type IntOp =
   | 'stackLoad'
   | 'stackRead'
   | 'stackWrite'
+  | 'fence'
 
 /** What happens to the first operand: nothing but reading, it is made, or it is changed. */
 export type Effect = 'reads' | 'makes' | 'changes'

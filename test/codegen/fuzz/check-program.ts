@@ -61,7 +61,7 @@ function checkProgram(
     return what === undefined ? undefined : { where, what }
   }
   if (target === undefined) return compare(name, runWasmKernel(kernel, run, []).results)
-  const code = emitX86(kernel, target.features, true)
+  const code = emitX86(kernel, target.features, { verify: true })
   const share = shareOf(kernel)
   const count = share?.count(sizes) ?? 1
   for (const split of share ? [1, 2] : [1]) {
