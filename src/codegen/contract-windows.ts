@@ -28,11 +28,18 @@ export function fillUnderMasks(
   const outer = axes.slice(0, -1)
   const axis = axes[axes.length - 1]!
   const { lanes, bounds } = way
-  // [from, to) of the last axis; `shift` more is the column in the sheet.
-  const run = (from: Value, to: Value, shift: Value) =>
+  const count = tapsOf(operand, way)
+  // Whether vectors never reach past a run or a panel.
+  const isEven =
+    typeof axis.extent === 'number' &&
+    axis.extent % lanes === 0 &&
+    way.along === 'lines' &&
+    (sheet.panelWidth ?? 0) % lanes === 0
+  // Positions [band) across of a run [from, to) of the last axis; `shift` more is the column in the sheet.
+  const run = (band: Range, from: Value, to: Value, shift: Value) =>
     b.loop(from, to, lanes, (i) => {
-      const ends = b.lanesBelow(b.sub(to, i), lanes)
-      const put = placing(b, sheet, across, b.add(shift, i), ends)
+      const ends = isEven ? undefined : b.lanesBelow(b.sub(to, i), lanes)
+      const put = placing(b, sheet, across, b.add(shift, i), ends, lanes)
       const copy = (row: Value, offset: number) => {
         const inner = bounds && withinBounds(b, bounds, { begin: from, end: to })
         const inside = inner && [
@@ -47,15 +54,14 @@ export function fillUnderMasks(
           put(value, row, offset)
         })
       }
-      const count = tapsOf(operand, way)
       if (count === 1)
-        return b.loop(across.begin, across.end, 1, (position) => {
+        return b.loop(band.begin, band.end, 1, (position) => {
           bindFlat(b, others, position)
           copy(b.sub(position, across.begin), 0)
         })
       // The taps of a window are written out: where they lie, and what is padding, is the same for all channels.
       const window = b.int(count)
-      const [begin, end] = [across.begin, across.end].map((x) => b.op('div', [x, window]))
+      const [begin, end] = [band.begin, band.end].map((x) => b.op('div', [x, window]))
       b.loop(begin!, end!, 1, (channel) => {
         b.bind(others[0]!, channel)
         const row = b.sub(b.mul(channel, count), across.begin)
@@ -67,17 +73,27 @@ export function fillUnderMasks(
       })
     })
   const shift = b.sub(b.int(0), along.begin)
-  if (outer.length === 0) return run(along.begin, along.end, shift)
-  const extent = b.size(axis.extent)
-  const first = b.op('div', [along.begin, extent])
-  const last = b.op('div', [b.sub(b.add(along.end, extent), 1), extent])
-  b.loop(first, last, 1, (i) => {
-    bindFlat(b, outer, i)
-    const at = b.mul(i, extent)
-    const from = b.op('max', [b.sub(along.begin, at), b.int(0)])
-    run(from, b.min(b.sub(along.end, at), extent), b.add(shift, at))
-  })
+  const runs = (band: Range) => {
+    if (outer.length === 0) return run(band, along.begin, along.end, shift)
+    const extent = b.size(axis.extent)
+    const first = b.op('div', [along.begin, extent])
+    const last = b.op('div', [b.sub(b.add(along.end, extent), 1), extent])
+    b.loop(first, last, 1, (i) => {
+      bindFlat(b, outer, i)
+      const at = b.mul(i, extent)
+      const from = b.op('max', [b.sub(along.begin, at), b.int(0)])
+      run(band, from, b.min(b.sub(along.end, at), extent), b.add(shift, at))
+    })
+  }
+  // A few long lines of the operand at a time: memory is read as it lies.
+  const band = bandSteps * count
+  b.loop(across.begin, across.end, band, (begin) =>
+    runs({ begin, end: b.min(b.add(begin, band), across.end) }),
+  )
 }
+
+/** Positions across, or windows of them, that are copied for all of the runs before the next. */
+const bandSteps = 8
 
 /** Windows of more taps than this are walked by a loop. */
 const mostTaps = 32
@@ -91,13 +107,14 @@ export function tapsOf({ summed }: Operand, way: Way | undefined): number {
   return way?.along === 'lines' && summed.length > 1 && count <= mostTaps ? count : 1
 }
 
-/** How the vectors of one column are stored: in a row, or so many rows further on. */
+/** How the vectors of one column are stored: in a row, or so many rows further on. Without a mask they fit. */
 function placing(
   b: Emitter,
   { buffer, memory, panelWidth: width, at, stride }: Sheet,
   across: Range,
   column: Value,
-  mask: Value,
+  mask: Value | undefined,
+  lanes: number,
 ): (value: Value, row: Value, more: number) => void {
   if (width === undefined) {
     const start = b.add(column, at)
@@ -110,7 +127,10 @@ function placing(
   const inside = b.sub(column, panel)
   const size = b.sub(across.end, across.begin)
   const start = b.add(b.add(b.mul(panel, size), inside), at)
-  const fits = b.lanesBelow(b.sub(b.int(width), inside), mask.lanes)
+  if (mask === undefined)
+    return (value, row, more) =>
+      b.store(b.place(buffer, memory, b.add(start, b.mul(row, width)), more * width), value)
+  const fits = b.lanesBelow(b.sub(b.int(width), inside), lanes)
   const here = b.op('and', [mask, fits])
   // What is too much for this panel belongs to the next one, at the beginning of its line.
   const there = b.op('and', [mask, b.op('not', [fits])])

@@ -29,7 +29,7 @@ export class CpuMemory implements BlockAllocator {
     this.#tiny = new Shelf(32 << 10)
     this.#small = new Shelf(256 << 10)
     this.#pool = new LargePool(poolBytes)
-    native.keepFreedPages()
+    native.keepFreedPages(poolBytes)
   }
 
   allocate(bytes: number): CpuBlock {

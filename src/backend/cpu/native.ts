@@ -30,8 +30,8 @@ export interface Native {
   readonly threadId: number
   /** Asks for large pages where a buffer will be; a wish only. */
   wishLargePages(address: number, bytes: number): void
-  /** Lets the C library keep the pages of freed buffers for the next ones, up to a quarter of a GiB. */
-  keepFreedPages(): void
+  /** Lets the C library keep the pages of freed buffers for the next ones, up to so many bytes. */
+  keepFreedPages(bytes: number): void
 }
 
 /** The part of koffi that is used here. */
@@ -96,9 +96,8 @@ const calls = { gettid: 186, futex: 202, wake: 129 }
 const hugePages = 14
 /** SIG_SETMASK. */
 const setMask = 2
-/** M_TRIM_THRESHOLD and M_MMAP_THRESHOLD, with the largest value it takes. */
-const trimThreshold = { option: -1, bytes: 256 << 20 }
-const mapThreshold = { option: -3, bytes: 32 << 20 }
+/** M_TRIM_THRESHOLD, and M_MMAP_MAX: how many blocks may be mapped by themselves, and so unmapped when they are freed. */
+const [trimThreshold, mapMost] = [-1, -4]
 
 function bind(koffi: Koffi): Native {
   const find = finder(koffi)
@@ -151,10 +150,10 @@ function bind(koffi: Koffi): Native {
       const end = Math.floor((address + bytes) / 4096) * 4096
       if (end > begin) madvise(begin, end - begin, hugePages)
     },
-    keepFreedPages() {
+    keepFreedPages(bytes) {
       // Fresh pages cost more than the work on them. Only glibc has these switches.
-      mallopt?.(mapThreshold.option, mapThreshold.bytes)
-      mallopt?.(trimThreshold.option, trimThreshold.bytes)
+      mallopt?.(mapMost, 0)
+      mallopt?.(trimThreshold, Math.min(bytes, 2 ** 31 - 1))
     },
   }
 }
