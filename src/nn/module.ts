@@ -5,6 +5,7 @@ import type { Shape } from '../core/shape.ts'
 import { Buffer, Cell, dropGrad, Parameter } from '../tensor/cell.ts'
 import { noGrad } from '../tensor/tape.ts'
 import type { Tensor } from '../tensor/tensor.ts'
+import { assumed } from '../tensor/tracing.ts'
 import { DTypeError, ValueError } from '../util/errors.ts'
 import { checkNothingMissed } from './missed.ts'
 import { loadInto, type LoadOptions, type LoadReport } from './load.ts'
@@ -53,7 +54,13 @@ export type StateDict = Record<string, Tensor>
  */
 export abstract class Module {
   /** Whether the module is being trained; dropout and batch norm act on it. Set by `train` and `eval`. */
-  training = true
+  get training(): boolean {
+    return assumed(() => this.#training)
+  }
+  set training(mode: boolean) {
+    this.#training = mode
+  }
+  #training = true
   #preHooks = new Set<ForwardPreHook>()
   #hooks = new Set<ForwardHook>()
 

@@ -2,6 +2,7 @@
 import { full } from '../ops/create.ts'
 import { Buffer, owned, updateCells, type Parameter } from '../tensor/cell.ts'
 import type { Tensor } from '../tensor/tensor.ts'
+import { assumed, liveNumbers } from '../tensor/tracing.ts'
 import {
   checkNonNegative,
   Optimizer,
@@ -67,17 +68,19 @@ export class Adagrad extends Optimizer<AdagradOptions> {
   protected update(
     parameter: Parameter,
     gradient: Tensor,
-    { lr, lrDecay, weightDecay, initialAccumulatorValue, eps }: ParameterGroup<AdagradOptions>,
+    group: ParameterGroup<AdagradOptions>,
     state: ParameterState,
   ): void {
     const { shape, dtype, device } = parameter
     const sum = (state.slots['sum'] ??= owned(
       Buffer,
-      full(shape, initialAccumulatorValue, { dtype, device }),
+      full(shape, group.initialAccumulatorValue, { dtype, device }),
     ))
-    const rate = lr / (1 + (state.step - 1) * lrDecay)
-    const attributes = { decay: weightDecay !== 0 }
-    const rest = [gradient, rate, eps, weightDecay]
-    updateCells(adagradOp, [parameter, sum], rest, attributes, `${attributes.decay}`)
+    const numbers = liveNumbers(3, () => {
+      const { lr, lrDecay, eps, weightDecay } = group
+      return [lr / (1 + (state.step - 1) * lrDecay), eps, weightDecay]
+    })
+    const decay = assumed(() => group.weightDecay !== 0)
+    updateCells(adagradOp, [parameter, sum], [gradient, ...numbers], { decay }, `${decay}`)
   }
 }

@@ -1,6 +1,7 @@
 /** @file Adam and AdamW. */
 import { updateCells, type Parameter } from '../tensor/cell.ts'
 import type { Tensor } from '../tensor/tensor.ts'
+import { assumed, liveNumbers } from '../tensor/tracing.ts'
 import {
   checkNonNegative,
   checkRate,
@@ -117,24 +118,26 @@ const adamDefaults: AdamOptions = {
 function adamStep(
   parameter: Parameter,
   gradient: Tensor,
-  { lr, betas: [beta1, beta2], eps, weightDecay, amsgrad }: AdamOptions,
+  group: AdamOptions,
   state: ParameterState,
   decoupled: boolean,
 ): void {
-  const decay = weightDecay === 0 ? 'none' : decoupled ? 'decoupled' : 'penalty'
+  const decays = decoupled ? 'decoupled' : 'penalty'
+  const decay = assumed(() => (group.weightDecay === 0 ? 'none' : decays))
+  const amsgrad = assumed(() => group.amsgrad)
   const mean = slotOf(state, 'expAvg', parameter)
   const square = slotOf(state, 'expAvgSq', parameter)
   const cells = amsgrad
     ? [parameter, mean, square, slotOf(state, 'maxExpAvgSq', parameter)]
     : [parameter, mean, square]
-  const stepSize = lr / (1 - beta1 ** state.step)
-  const rootScale = 1 / Math.sqrt(1 - beta2 ** state.step)
-  const amount = decoupled ? 1 - lr * weightDecay : weightDecay
-  updateCells(
-    adamOp,
-    cells,
-    [gradient, beta1, 1 - beta1, beta2, 1 - beta2, eps, stepSize, rootScale, amount],
-    { decay, amsgrad },
-    `${decay}${amsgrad}`,
-  )
+  const numbers = liveNumbers(8, () => {
+    const { lr, betas, eps, weightDecay } = group
+    const [beta1, beta2] = betas
+    const stepSize = lr / (1 - beta1 ** state.step)
+    const rootScale = 1 / Math.sqrt(1 - beta2 ** state.step)
+    const amount = decoupled ? 1 - lr * weightDecay : weightDecay
+    return [beta1, 1 - beta1, beta2, 1 - beta2, eps, stepSize, rootScale, amount]
+  })
+  const key = `${decay}${amsgrad}`
+  updateCells(adamOp, cells, [gradient, ...numbers], { decay, amsgrad }, key)
 }

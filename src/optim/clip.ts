@@ -1,6 +1,6 @@
 /** @file Limits on gradients. */
 import { full } from '../ops/create.ts'
-import { replaceGrad, type Parameter } from '../tensor/cell.ts'
+import { gradOf, replaceGrad, type Parameter } from '../tensor/cell.ts'
 import { noGrad } from '../tensor/tape.ts'
 import type { Tensor } from '../tensor/tensor.ts'
 import { checkOptions, ValueError } from '../util/errors.ts'
@@ -31,7 +31,7 @@ export function clipGradNorm(
   checkLimit('clipGradNorm', 'maxNorm', maxNorm)
   if (!(normType > 0))
     throw new ValueError(`clipGradNorm: normType must be above 0, received ${String(normType)}`)
-  const withGradient = [...parameters].filter((p) => p.gradSlot !== undefined)
+  const withGradient = [...parameters].filter((p) => gradOf(p) !== undefined)
   return noGrad(() => {
     const total = totalNorm(
       withGradient.map((p) => p.gradSlot!),
@@ -58,8 +58,8 @@ export function clipGradValue(parameters: Iterable<Parameter>, clipValue: number
   checkLimit('clipGradValue', 'clipValue', clipValue)
   noGrad(() => {
     for (const p of parameters)
-      if (p.gradSlot !== undefined)
-        replaceGrad(p, p.gradSlot.clamp({ min: -clipValue, max: clipValue }))
+      if (gradOf(p) !== undefined)
+        replaceGrad(p, p.gradSlot!.clamp({ min: -clipValue, max: clipValue }))
   })
 }
 

@@ -1,7 +1,8 @@
 /** @file What all optimizers share: parameter groups, checks, state, and the loop over parameters. */
 import { formatShape, sameShape } from '../core/shape.ts'
 import { zeros } from '../ops/create.ts'
-import { Buffer, dropGrad, owned, Parameter } from '../tensor/cell.ts'
+import { Buffer, dropGrad, gradOf, owned, Parameter } from '../tensor/cell.ts'
+import { everyRun } from '../tensor/tracing.ts'
 import { Tensor } from '../tensor/tensor.ts'
 import { checkOptions, ValueError } from '../util/errors.ts'
 
@@ -87,10 +88,10 @@ export abstract class Optimizer<H extends Hyperparameters = Hyperparameters> {
   step(): void {
     for (const group of this.paramGroups)
       for (const parameter of group.params) {
-        const gradient = parameter.gradSlot
+        const gradient = gradOf(parameter)
         if (gradient === undefined) continue
         const state = this.#stateOf(parameter)
-        state.step++
+        everyRun(() => state.step++)
         this.update(parameter, gradient, group, state)
       }
   }

@@ -1,6 +1,7 @@
 /** @file RMSprop. */
 import { updateCells, type Parameter } from '../tensor/cell.ts'
 import type { Tensor } from '../tensor/tensor.ts'
+import { assumed, liveNumbers } from '../tensor/tracing.ts'
 import {
   checkNonNegative,
   checkRate,
@@ -91,15 +92,23 @@ export class RMSprop extends Optimizer<RMSpropOptions> {
   protected update(
     parameter: Parameter,
     gradient: Tensor,
-    { lr, alpha, eps, weightDecay, momentum, centered }: ParameterGroup<RMSpropOptions>,
+    group: ParameterGroup<RMSpropOptions>,
     state: ParameterState,
   ): void {
-    const attributes = { decay: weightDecay !== 0, momentum: momentum !== 0, centered }
+    const attributes = {
+      decay: assumed(() => group.weightDecay !== 0),
+      momentum: assumed(() => group.momentum !== 0),
+      centered: assumed(() => group.centered),
+    }
+    const { centered } = attributes
     const cells = [parameter, slotOf(state, 'squareAvg', parameter)]
     if (centered) cells.push(slotOf(state, 'gradAvg', parameter))
     if (attributes.momentum) cells.push(slotOf(state, 'momentumBuffer', parameter))
-    const rest = [gradient, lr, alpha, 1 - alpha, eps, weightDecay, momentum]
+    const numbers = liveNumbers(6, () => {
+      const { lr, alpha, eps, weightDecay, momentum } = group
+      return [lr, alpha, 1 - alpha, eps, weightDecay, momentum]
+    })
     const key = `${attributes.decay}${attributes.momentum}${centered}`
-    updateCells(rmspropOp, cells, rest, attributes, key)
+    updateCells(rmspropOp, cells, [gradient, ...numbers], attributes, key)
   }
 }

@@ -1,4 +1,5 @@
 /** @file Learning rates that change over time, each by a formula in the number of steps. */
+import { everyRun } from '../tensor/tracing.ts'
 import { checkOptions, ValueError } from '../util/errors.ts'
 import { checkNonNegative, type Hyperparameters, type Optimizer } from './optimizer.ts'
 
@@ -40,8 +41,10 @@ export abstract class Schedule {
 
   /** Goes one step on and sets the rates. */
   step(): void {
-    this.#stepCount++
-    this.apply()
+    everyRun(() => {
+      this.#stepCount++
+      this.apply()
+    })
   }
 
   /** Sets the rates for the present step; constructors end with it. */

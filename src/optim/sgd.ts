@@ -1,6 +1,7 @@
 /** @file Stochastic gradient descent, with momentum. */
 import { updateCells, type Parameter } from '../tensor/cell.ts'
 import type { Tensor } from '../tensor/tensor.ts'
+import { assumed, liveNumbers } from '../tensor/tracing.ts'
 import { ValueError } from '../util/errors.ts'
 import {
   checkNonNegative,
@@ -86,14 +87,20 @@ export class SGD extends Optimizer<SGDOptions> {
     group: ParameterGroup<SGDOptions>,
     state: ParameterState,
   ): void {
-    const { lr, weightDecay, momentum, nesterov } = group
-    const attributes = { momentum: momentum !== 0, nesterov, decay: weightDecay !== 0 }
+    const attributes = {
+      momentum: assumed(() => group.momentum !== 0),
+      nesterov: assumed(() => group.nesterov),
+      decay: assumed(() => group.weightDecay !== 0),
+    }
     const cells = attributes.momentum
       ? [parameter, slotOf(state, 'momentumBuffer', parameter)]
       : [parameter]
-    // The first momentum is the gradient itself, undamped.
-    const undamped = state.step === 1 ? 1 : 1 - group.dampening
-    const key = `${attributes.momentum}${nesterov}${attributes.decay}`
-    updateCells(sgdOp, cells, [gradient, lr, weightDecay, momentum, undamped], attributes, key)
+    const numbers = liveNumbers(4, () => {
+      const { lr, weightDecay, momentum, dampening } = group
+      // The first momentum is the gradient itself, undamped.
+      return [lr, weightDecay, momentum, state.step === 1 ? 1 : 1 - dampening]
+    })
+    const key = `${attributes.momentum}${attributes.nesterov}${attributes.decay}`
+    updateCells(sgdOp, cells, [gradient, ...numbers], attributes, key)
   }
 }

@@ -7,6 +7,7 @@ import { NodeQueue } from './node-queue.ts'
 import { scoped, scopeMark, sweepSince, unscoped } from './scope.ts'
 import { enableGrad, GradNode, noGrad } from './tape.ts'
 import type { Tensor } from './tensor.ts'
+import { tracing } from './tracing.ts'
 
 export interface BackwardOptions {
   /** Gradient of the tensor itself; default 1 for a one-element tensor. */
@@ -20,6 +21,7 @@ export interface BackwardOptions {
 /** Adds the gradients of `root` to the `.grad` of its leaves. */
 export function runBackward(root: Tensor, options: BackwardOptions): void {
   propagate([root], [options.gradient], options, (leaf, g) => {
+    tracing?.touchGrad(leaf)
     const before = leaf.gradSlot
     leaf.gradSlot = before === undefined ? g : engine().add(before, g)
     hold(leaf.gradSlot.storage)

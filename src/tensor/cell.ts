@@ -9,6 +9,7 @@ import { dispatchAll } from './dispatch.ts'
 import type { Op } from './op.ts'
 import { noGrad } from './tape.ts'
 import { Tensor } from './tensor.ts'
+import { tracing } from './tracing.ts'
 import type { Attributes } from './types.ts'
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] }
@@ -90,7 +91,7 @@ export function updateCells<A extends Attributes>(
   let inPlace = 0
   for (let i = 0; i < cells.length; i++) {
     const { storage } = cells[i]!
-    if (storage.shares === 1 && storage.saves === 0) inPlace |= 1 << i
+    if (tracing === undefined && storage.shares === 1 && storage.saves === 0) inPlace |= 1 << i
   }
   const outputs = dispatchAll(op, [...cells, ...rest], attributes, key, inPlace)
   for (let i = 0; i < cells.length; i++) {
@@ -136,8 +137,15 @@ export function owned<C extends Cell>(kind: new (value: Tensor) => C, value: Ten
   return cell
 }
 
+/** The gradient of a tensor without marking it as seen. */
+export function gradOf(t: Tensor): Tensor | undefined {
+  tracing?.touchGrad(t)
+  return t.gradSlot
+}
+
 /** Forgets the gradient of a tensor, and frees it unless user code has seen it. */
 export function dropGrad(t: Tensor): void {
+  tracing?.touchGrad(t)
   const grad = t.gradSlot
   if (grad === undefined) return
   t.gradSlot = undefined

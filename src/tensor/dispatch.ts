@@ -1,5 +1,6 @@
 /** @file The one way every operation goes: infer, find or build its plan, run it, record it. */
 import type { Backend, Block } from '../backend/backend.ts'
+import { isFloat } from '../core/dtype.ts'
 import type { Layout } from '../core/layout.ts'
 import { config } from '../util/config.ts'
 import { DeviceError, InternalError } from '../util/errors.ts'
@@ -10,6 +11,7 @@ import type { Plan } from './plan-table.ts'
 import { noteBlock } from './scope.ts'
 import { GradNode, isRecording } from './tape.ts'
 import { Tensor } from './tensor.ts'
+import { tracing } from './tracing.ts'
 import type { Attributes } from './types.ts'
 
 const none: Attributes = Object.freeze({})
@@ -48,6 +50,7 @@ export function dispatchOn<A extends Attributes>(
   key: string,
   inPlace = 0,
 ): Tensor[] {
+  if (tracing !== undefined) return record(op, inputs, attributes, key)
   let plan = op.plans.find(backend, inputs, key)
   if (plan === undefined) {
     // A known plan has all its inputs on its backend.
@@ -64,6 +67,21 @@ export function dispatchOn<A extends Attributes>(
   return outputs
 }
 
+function record<A extends Attributes>(
+  op: Op<A>,
+  inputs: readonly (Tensor | number)[],
+  attributes: A,
+  key: string,
+): Tensor[] {
+  const any = op as unknown as Op
+  const { outputs, facts } = tracing!.call(any, inputs, attributes, key)
+  if (isRecording() && op.vjp !== undefined && needGradient(inputs)) {
+    const node = new GradNode(any, attributes, facts, inputs, outputs)
+    outputs.forEach((output, i) => isFloat(output.dtype) && node.own(output, i))
+  }
+  return outputs
+}
+
 /** A view: the same memory under another layout, recorded like any operation. */
 export function dispatchView<A extends Attributes>(
   op: Op<A>,
@@ -72,7 +90,8 @@ export function dispatchView<A extends Attributes>(
   offset: number,
   attributes: A = none as A,
 ): Tensor {
-  const view = new Tensor(x.storage, layout, offset, x.dtype, x.backend)
+  const { storage, backend } = tracing === undefined ? x : tracing.stand(x)
+  const view = new Tensor(storage, layout, offset, x.dtype, backend)
   if (isRecording() && x.requiresGrad) recordViews(op, x, [view], attributes)
   return view
 }
@@ -84,8 +103,9 @@ export function dispatchViews<A extends Attributes>(
   places: readonly { readonly layout: Layout; readonly offset: number }[],
   attributes: A = none as A,
 ): Tensor[] {
+  const { storage, backend } = tracing === undefined ? x : tracing.stand(x)
   const views = places.map(
-    ({ layout, offset }) => new Tensor(x.storage, layout, offset, x.dtype, x.backend),
+    ({ layout, offset }) => new Tensor(storage, layout, offset, x.dtype, backend),
   )
   if (isRecording() && x.requiresGrad) recordViews(op, x, views, attributes)
   return views

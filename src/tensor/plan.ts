@@ -1,13 +1,13 @@
 /** @file Plans: everything about a call that depends on dtypes, layouts and attributes, but not on data. */
-import type { Backend, Executable } from '../backend/backend.ts'
+import { bytesFor, type Backend, type Executable } from '../backend/backend.ts'
 import { canonicalize } from '../codegen/canonical.ts'
-import { KernelBuilder, type Operand } from '../codegen/kernel-builder.ts'
+import { KernelBuilder, type Operand, type Step } from '../codegen/kernel-builder.ts'
 import { dtypes, isFloat, type DType } from '../core/dtype.ts'
 import { layoutOf } from '../core/layout.ts'
 import type { Shape } from '../core/shape.ts'
 import { printGroup } from '../ir/print-group.ts'
 import { debug } from '../util/config.ts'
-import type { InputSpec, LowerContext, Op } from './op.ts'
+import type { InputSpec, Op } from './op.ts'
 import { allPlans, filterPlans, hashOf, now, type Plan } from './plan-table.ts'
 import type { Tensor } from './tensor.ts'
 import type { Attributes } from './types.ts'
@@ -46,12 +46,40 @@ function compile<A extends Attributes>(
   specs: readonly InputSpec[],
   attributes: A,
 ): Pick<Plan, 'outputs' | 'temporaries' | 'steps'> {
-  const outputs = op.infer(specs, attributes).map(({ shape, dtype }) => operandOf(shape, dtype))
+  const { outputs, temporaries, steps } = lowerCall(op, specs, attributes)
   debug(2, () => `${op.name}(${specs.map(text).join(', ')}) -> ${outputs.map(text).join(', ')}`)
+  return {
+    outputs: outputs.map((x) => ({
+      layout: x.layout,
+      dtype: x.dtype,
+      isFloat: isFloat(x.dtype),
+      bytes: operandBytes(x),
+    })),
+    temporaries: temporaries.map(operandBytes),
+    steps: steps.map((step) => ({
+      ...kernelOf(backend, step, op.specialize),
+      operands: step.operands,
+    })),
+  }
+}
+
+/** What a call computes and by which kernels; their operands are the inputs, then outputs, then temporaries. */
+export function lowerCall<A extends Attributes>(
+  op: Op<A>,
+  specs: readonly InputSpec[],
+  attributes: A,
+): {
+  readonly outputs: readonly Operand[]
+  readonly temporaries: readonly Operand[]
+  readonly steps: readonly Step[]
+} {
+  const outputs = op.infer(specs, attributes).map(({ shape, dtype }) => operandOf(shape, dtype))
   const operands: Operand[] = [...specs, ...outputs]
   const temporaries: Operand[] = []
   const params = specs.filter((x) => x.scalar !== undefined).map((x) => x.scalar!)
-  const context: LowerContext<A> = {
+  const isEmpty = outputs.every((x) => x.layout.size === 0)
+  if (isEmpty) return { outputs, temporaries, steps: [] }
+  const steps = op.lower({
     attributes,
     inputs: specs,
     outputs,
@@ -63,34 +91,28 @@ function compile<A extends Attributes>(
       return operands.length - 1
     },
     kernel: (name = op.name) => new KernelBuilder(name, operands, params),
-  }
-  const isEmpty = outputs.every((x) => x.layout.size === 0)
-  const steps = isEmpty
-    ? []
-    : op.lower(context).map(({ s, group, operands: used }) => {
-        const { group: ready, sizes, key } = canonicalize(s, group, op.specialize ?? false)
-        return {
-          executable: executableOf(backend, key, () => {
-            debug(5, () => `as written: ${printGroup(group)}`)
-            debug(3, () => printGroup(ready))
-            return backend.compile(s, ready)
-          }),
-          operands: used,
-          sizes: sizes.length === 0 ? noSizes : sizes,
-        }
-      })
-  const bytesOf = (x: Operand) => Math.max(1, x.layout.size) * dtypes[x.dtype].bytes
-  return {
-    outputs: outputs.map((x) => ({
-      layout: x.layout,
-      dtype: x.dtype,
-      isFloat: isFloat(x.dtype),
-      bytes: bytesOf(x),
-    })),
-    temporaries: temporaries.map(bytesOf),
-    steps,
-  }
+  })
+  return { outputs, temporaries, steps }
 }
+
+/** The kernel of a step, compiled unless one like it was before, and the sizes to launch it with. */
+export function kernelOf(
+  backend: Backend,
+  { s, group }: Pick<Step, 's' | 'group'>,
+  specialize: Op['specialize'] = false,
+): { readonly executable: Executable; readonly sizes: readonly number[] } {
+  const { group: ready, sizes, key } = canonicalize(s, group, specialize)
+  const executable = executableOf(backend, key, () => {
+    debug(5, () => `as written: ${printGroup(group)}`)
+    debug(3, () => printGroup(ready))
+    return backend.compile(s, ready)
+  })
+  return { executable, sizes: sizes.length === 0 ? noSizes : sizes }
+}
+
+/** Bytes that an operand takes. */
+export const operandBytes = ({ layout, dtype }: Operand): number =>
+  bytesFor(dtypes[dtype].bytes, layout.size)
 
 const noSizes: readonly number[] = []
 
@@ -151,17 +173,12 @@ function operandOf(shape: Shape, dtype: DType): Operand {
 
 const scalarLayout = layoutOf([])
 
-function specOf(x: Tensor | number): InputSpec {
-  if (typeof x === 'number') {
-    const isInt = Number.isInteger(x)
-    return {
-      shape: [],
-      ndim: -1,
-      layout: scalarLayout,
-      dtype: isInt ? 'int32' : 'float32',
-      scalar: 'f64',
-    }
+/** A tensor or a number as inference sees it; a number that is not known yet counts as a float. */
+export function specOf(x: Operand | number | undefined): InputSpec {
+  if (typeof x === 'object') {
+    const { shape } = x.layout
+    return { shape, ndim: shape.length, layout: x.layout, dtype: x.dtype, scalar: undefined }
   }
-  const { shape } = x.layout
-  return { shape, ndim: shape.length, layout: x.layout, dtype: x.dtype, scalar: undefined }
+  const dtype = Number.isInteger(x) ? 'int32' : 'float32'
+  return { shape: [], ndim: -1, layout: scalarLayout, dtype, scalar: 'f64' }
 }

@@ -3,6 +3,7 @@ import type { KernelBuilder } from '../codegen/kernel-builder.ts'
 import type { DType, ScalarType } from '../core/dtype.ts'
 import type { Axis, Expr, ExprBuilder } from '../ir/expr.ts'
 import { ValueError } from '../util/errors.ts'
+import { liveNumbers } from './tracing.ts'
 import { threefryExpr, threefryOf, type Words } from './threefry.ts'
 
 /** Where a stream stands: plain data, to be kept in a checkpoint. */
@@ -69,6 +70,10 @@ export class Generator {
 
   /** Takes the next `count` numbers off the stream and says where they begin. */
   draw(count: number): Draw {
+    return liveNumbers(4, () => this.#take(count)) as Draw
+  }
+
+  #take(count: number): Draw {
     // A draw never crosses a multiple of 2^32, so that kernels add to the low word only.
     const room = word - (this.#counter % word)
     if (count > room) this.#counter += room

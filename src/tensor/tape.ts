@@ -164,7 +164,8 @@ function save<T extends Tensor | number>(tensors: readonly T[]): readonly T[] {
   let copy: T[] | undefined
   for (let i = 0; i < tensors.length; i++) {
     const t = tensors[i]!
-    if (typeof t === 'number') continue
+    // Numbers of a traced program have no storage either.
+    if (typeof t === 'number' || t.storage === undefined) continue
     t.storage.saves++
     const value = t.snapshot()
     if (value !== t) (copy ??= [...tensors])[i] = value as T
@@ -175,7 +176,7 @@ function save<T extends Tensor | number>(tensors: readonly T[]): readonly T[] {
 function giveUp(tensors: readonly (Tensor | number)[]): void {
   for (let i = 0; i < tensors.length; i++) {
     const t = tensors[i]!
-    if (typeof t === 'object') t.storage.saves--
+    if (typeof t === 'object' && t.storage !== undefined) t.storage.saves--
   }
 }
 

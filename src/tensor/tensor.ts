@@ -11,6 +11,7 @@ import type { GradNode } from './tape.ts'
 import { formatTensor, nestedArray } from './print.ts'
 import { decodeElements } from './elements.ts'
 import { engine } from './engine.ts'
+import { tracing } from './tracing.ts'
 import type { NestedArray } from './types.ts'
 import type * as ops from '../ops/all.ts'
 
@@ -94,6 +95,7 @@ export class Tensor {
 
   /** The accumulated gradient of a leaf after `backward()`, or undefined. */
   get grad(): Tensor | undefined {
+    tracing?.touchGrad(this)
     const grad = this.gradSlot
     if (grad !== undefined) grad.storage.internal = false
     return grad
@@ -103,6 +105,7 @@ export class Tensor {
       throw new ShapeError(
         `grad: a gradient of shape ${formatShape(value.shape)} does not fit a tensor of shape ${formatShape(this.shape)}. Assign one of the same shape, or undefined`,
       )
+    tracing?.touchGrad(this)
     const before = this.gradSlot
     if (value !== undefined) value.storage.pending++
     this.gradSlot = value
@@ -146,7 +149,8 @@ export class Tensor {
 
   /** The same values without history: gradients stop here. Shares memory. */
   detach(): Tensor {
-    return new Tensor(this.storage, this.layout, this.offset, this.dtype, this.backend)
+    const { storage, backend } = tracing === undefined ? this : tracing.stand(this)
+    return new Tensor(storage, this.layout, this.offset, this.dtype, backend)
   }
 
   /** What the tape keeps of this tensor. Not for users: see `Cell`, whose value changes. */

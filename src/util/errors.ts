@@ -23,6 +23,8 @@ export class DeviceError extends TandemError {}
 export class ValueError extends TandemError {}
 /** The gradient machinery was asked for something it cannot give. */
 export class GradError extends TandemError {}
+/** A program cannot be traced as it is written. */
+export class TraceError extends TandemError {}
 /** A file or byte stream is not what it claims to be. */
 export class FormatError extends TandemError {}
 /** The request is understood, but not built (yet) or not possible here. */

@@ -1,0 +1,86 @@
+/** @file The hook by which a program is recorded instead of run. Who records stands in src/compile. */
+import { TraceError } from '../util/errors.ts'
+import type { InputFacts } from './tape.ts'
+import type { Op } from './op.ts'
+import type { Tensor } from './tensor.ts'
+import type { Attributes } from './types.ts'
+
+/**
+ * Note [Tracing]: while a tracer is in force, dispatch hands every operation to it and computes nothing.
+ * The tensors it gives out look like all others, tape and gradients included, but their storage stands
+ * for a value of a graph. Parameters, buffers and `.grad` slots are given such storage when they are
+ * first touched, and their own back at the end. What JavaScript itself counts or draws at every step (the
+ * number of the step, a learning rate, the position of a random stream) goes through `liveNumbers` and
+ * `everyRun`: run at once without a tracer, and at each run of the program with one.
+ */
+export interface Tracer {
+  /** Records an operation and gives its results. */
+  call(
+    op: Op,
+    inputs: readonly (Tensor | number)[],
+    attributes: Attributes,
+    key: string,
+  ): { readonly outputs: Tensor[]; readonly facts: InputFacts }
+  /** The stand-in for a tensor from outside; a stand-in stays itself. */
+  stand(t: Tensor): Tensor
+  /** Prepares the `.grad` of a leaf for being read or replaced. */
+  touchGrad(leaf: Tensor): void
+  /** Numbers that `compute` gives anew at each run. */
+  numbers(count: number, compute: () => readonly number[]): LiveNumber[]
+  /** An action of each run, in its order among the numbers. */
+  everyRun(action: () => void): void
+  /** Something outside that the program takes for granted: when it changes, the program is traced again. */
+  assume(read: () => unknown): void
+}
+
+/**
+ * A number that is computed anew at each run of a traced program. It can only be handed to operations,
+ * which take it for a number, as its type says where it is passed around.
+ */
+export class LiveNumber {
+  /** Which of the program's numbers it is. */
+  readonly slot: number
+  constructor(slot: number) {
+    this.slot = slot
+  }
+  valueOf(): never {
+    throw new TraceError(
+      'compile: a number that changes with every step was used in arithmetic of JavaScript while the step was traced. Compute it inside liveNumbers',
+    )
+  }
+}
+
+/** The tracer in force. */
+export let tracing: Tracer | undefined
+
+/** Runs `body` under a tracer, or under none. */
+export function withTracer<T>(tracer: Tracer | undefined, body: () => T): T {
+  const before = tracing
+  tracing = tracer
+  try {
+    return body()
+  } finally {
+    tracing = before
+  }
+}
+
+/** Numbers for a launch that depend on what changes from step to step. */
+export function liveNumbers(
+  count: number,
+  compute: () => readonly number[],
+): readonly number[] {
+  if (tracing === undefined) return compute()
+  return tracing.numbers(count, compute) as unknown as readonly number[]
+}
+
+/** Does something outside of tensors that belongs to every run of the program, such as counting steps. */
+export function everyRun(action: () => void): void {
+  if (tracing === undefined) action()
+  else tracing.everyRun(action)
+}
+
+/** Reads a setting that decides what the program does; a compiled program is traced anew when it changes. */
+export function assumed<T>(read: () => T): T {
+  tracing?.assume(read)
+  return read()
+}
