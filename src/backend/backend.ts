@@ -58,6 +58,8 @@ export interface Backend {
   readonly name: string
   /** Whether `read` gives data at once; if not, only `readAsync` works. */
   readonly synchronous: boolean
+  /** Its tensors have no elements: they stand for those of a program that is being traced. */
+  readonly symbolic?: boolean
   /** New memory with undefined content. */
   allocate(bytes: number): Block
   /** Hands memory back at once. Whoever calls it knows that nobody reads it any more. */

@@ -21,7 +21,7 @@ export interface BackwardOptions {
 /** Adds the gradients of `root` to the `.grad` of its leaves. */
 export function runBackward(root: Tensor, options: BackwardOptions): void {
   propagate([root], [options.gradient], options, (leaf, g) => {
-    tracing?.touchGrad(leaf)
+    tracing?.touchGrad(leaf, false)
     const before = leaf.gradSlot
     leaf.gradSlot = before === undefined ? g : engine().add(before, g)
     hold(leaf.gradSlot.storage)

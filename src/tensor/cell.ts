@@ -139,13 +139,13 @@ export function owned<C extends Cell>(kind: new (value: Tensor) => C, value: Ten
 
 /** The gradient of a tensor without marking it as seen. */
 export function gradOf(t: Tensor): Tensor | undefined {
-  tracing?.touchGrad(t)
+  tracing?.touchGrad(t, false)
   return t.gradSlot
 }
 
 /** Forgets the gradient of a tensor, and frees it unless user code has seen it. */
 export function dropGrad(t: Tensor): void {
-  tracing?.touchGrad(t)
+  tracing?.touchGrad(t, true)
   const grad = t.gradSlot
   if (grad === undefined) return
   t.gradSlot = undefined
@@ -165,6 +165,11 @@ function ownable(value: Tensor): Tensor {
   const { layout, offset, storage, dtype, size } = value
   const fills = storage.bytes === bytesFor(dtypes[dtype].bytes, size)
   return layout.contiguous && offset === 0 && fills ? value : noGrad(() => value.clone())
+}
+
+/** Gives a cell a fresh value that nobody else keeps, of its own shape and dtype. */
+export function replaceValue(cell: Cell, value: Tensor): void {
+  take(cell, value)
 }
 
 function take(cell: Cell, value: Tensor): void {

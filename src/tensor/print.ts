@@ -12,6 +12,8 @@ const precision = 4
 /** `tensor([[1, 2], [3, 4]], float32, cpu)`; large tensors are shortened and show their shape. */
 export function formatTensor(t: Tensor): string {
   const notes = [t.dtype, t.device]
+  if (t.backend.symbolic)
+    return `tensor(traced, shape ${formatShape(t.shape)}, ${notes.join(', ')})`
   if (t.size > threshold || t.size === 0) notes.unshift(`shape ${formatShape(t.shape)}`)
   if (t.requiresGrad)
     notes.push(t.node === undefined ? 'requiresGrad' : `grad of ${t.node.op.name}`)

@@ -1,6 +1,7 @@
 /** @file Scopes that free the blocks made inside them: for the gradient machinery, and for `tidy`. */
 import type { Backend, Block } from '../backend/backend.ts'
 import type { Tensor } from './tensor.ts'
+import { tracing } from './tracing.ts'
 
 type Keep = (block: Block) => boolean
 
@@ -34,9 +35,9 @@ class Scope {
 
 let current: Scope | undefined
 
-/** Notes a new block; called by whoever allocates. */
+/** Notes a new block; called by whoever allocates. What is made during a trace is a constant of the program. */
 export function noteBlock(backend: Backend, block: Block): void {
-  if (current !== undefined) current.note(backend, block)
+  if (current !== undefined && tracing === undefined) current.note(backend, block)
 }
 
 /** Runs `body`; afterwards frees the blocks made in it, except those `keep` holds on to. */

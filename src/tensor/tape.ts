@@ -148,6 +148,11 @@ export class GradNode {
     }
   }
 
+  /** Whether the saved tensors were given up. */
+  get isReleased(): boolean {
+    return this.#released
+  }
+
   /** Gives up the saved tensors. */
   release(): void {
     if (this.#released) return

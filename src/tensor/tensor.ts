@@ -95,7 +95,7 @@ export class Tensor {
 
   /** The accumulated gradient of a leaf after `backward()`, or undefined. */
   get grad(): Tensor | undefined {
-    tracing?.touchGrad(this)
+    tracing?.touchGrad(this, false)
     const grad = this.gradSlot
     if (grad !== undefined) grad.storage.internal = false
     return grad
@@ -105,7 +105,7 @@ export class Tensor {
       throw new ShapeError(
         `grad: a gradient of shape ${formatShape(value.shape)} does not fit a tensor of shape ${formatShape(this.shape)}. Assign one of the same shape, or undefined`,
       )
-    tracing?.touchGrad(this)
+    tracing?.touchGrad(this, true)
     const before = this.gradSlot
     if (value !== undefined) value.storage.pending++
     this.gradSlot = value

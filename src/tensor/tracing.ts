@@ -23,8 +23,8 @@ export interface Tracer {
   ): { readonly outputs: Tensor[]; readonly facts: InputFacts }
   /** The stand-in for a tensor from outside; a stand-in stays itself. */
   stand(t: Tensor): Tensor
-  /** Prepares the `.grad` of a leaf for being read or replaced. */
-  touchGrad(leaf: Tensor): void
+  /** Prepares the `.grad` of a leaf for being read, or for being replaced whatever it was. */
+  touchGrad(leaf: Tensor, isReplaced: boolean): void
   /** Numbers that `compute` gives anew at each run. */
   numbers(count: number, compute: () => readonly number[]): LiveNumber[]
   /** An action of each run, in its order among the numbers. */
@@ -65,10 +65,7 @@ export function withTracer<T>(tracer: Tracer | undefined, body: () => T): T {
 }
 
 /** Numbers for a launch that depend on what changes from step to step. */
-export function liveNumbers(
-  count: number,
-  compute: () => readonly number[],
-): readonly number[] {
+export function liveNumbers(count: number, compute: () => readonly number[]): readonly number[] {
   if (tracing === undefined) return compute()
   return tracing.numbers(count, compute) as unknown as readonly number[]
 }

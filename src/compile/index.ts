@@ -1,0 +1,2 @@
+/** @file What the compile floor gives to users. */
+export { compile, type Compiled, type CompiledProgram, type CompileOptions } from './compile.ts'

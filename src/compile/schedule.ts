@@ -1,0 +1,84 @@
+/** @file A graph as kernels in the order in which they run, over buffers that have no place in memory yet. */
+import type { Step } from '../codegen/kernel-builder.ts'
+import { bytesFor } from '../backend/backend.ts'
+import { dtypes } from '../core/dtype.ts'
+import { sizeOf } from '../core/shape.ts'
+import type { Op } from '../tensor/op.ts'
+import { lowerCall, operandBytes } from '../tensor/plan.ts'
+import type { LiveNumber } from '../tensor/tracing.ts'
+import { isValue, placeOf, specsOf, type CallNode, type Graph, type Value } from './graph.ts'
+
+/** A buffer that kernels read and write. */
+export interface Buffer {
+  readonly bytes: number
+  /** The value whose elements it holds; undefined for a temporary of one call. */
+  readonly value: Value | undefined
+}
+
+/** One operand of a kernel: a buffer, and where in it, in elements, the kernel's offset 0 is. */
+export interface Operand {
+  readonly buffer: number
+  readonly offset: number
+}
+
+/** A kernel and what it is run on. */
+export interface ScheduledKernel {
+  readonly step: Pick<Step, 's' | 'group'>
+  /** One per buffer of the group. */
+  readonly operands: readonly Operand[]
+  /** The scalars handed over at launch. */
+  readonly params: readonly (number | LiveNumber)[]
+  /** The call that it belongs to. */
+  readonly node: CallNode
+  readonly specialize: Op['specialize']
+}
+
+export interface Schedule {
+  readonly buffers: readonly Buffer[]
+  /** Buffer of each value that is no view. */
+  readonly bufferOf: ReadonlyMap<Value, number>
+  readonly kernels: readonly ScheduledKernel[]
+}
+
+/** Lowers every call of a graph, in order. */
+export function scheduleGraph({ nodes }: Graph): Schedule {
+  const buffers: Buffer[] = []
+  const bufferOf = new Map<Value, number>()
+  const kernels: ScheduledKernel[] = []
+  for (const node of nodes) {
+    if (node.kind === 'view') continue
+    for (const value of node.results) {
+      const bytes = bytesFor(dtypes[value.dtype].bytes, sizeOf(value.shape))
+      bufferOf.set(value, buffers.push({ bytes, value }) - 1)
+    }
+    if (node.kind === 'call') kernels.push(...kernelsOf(node, buffers, bufferOf))
+  }
+  return { buffers, bufferOf, kernels }
+}
+
+function kernelsOf(
+  node: CallNode,
+  buffers: Buffer[],
+  bufferOf: ReadonlyMap<Value, number>,
+): ScheduledKernel[] {
+  const { op, attributes, inputs, results } = node
+  const { temporaries, steps } = lowerCall(op, specsOf(inputs), attributes)
+  const operands: (Operand | undefined)[] = inputs.map((x) => {
+    if (!isValue(x)) return undefined
+    const { base, offset } = placeOf(x)
+    return { buffer: bufferOf.get(base)!, offset }
+  })
+  for (const value of results) operands.push({ buffer: bufferOf.get(value)!, offset: 0 })
+  for (const x of temporaries) {
+    const buffer = buffers.push({ bytes: operandBytes(x), value: undefined }) - 1
+    operands.push({ buffer, offset: 0 })
+  }
+  const params = inputs.filter((x): x is number | LiveNumber => !isValue(x))
+  return steps.map((step) => ({
+    step,
+    operands: step.operands.map((i) => operands[i]!),
+    params,
+    node,
+    specialize: op.specialize,
+  }))
+}

@@ -1,0 +1,64 @@
+/** @file Nested arrays and objects with tensors in them: what functions take and return. */
+import { Tensor } from '../tensor/tensor.ts'
+import { TraceError } from '../util/errors.ts'
+
+/** A structure without its tensors: a number stands for each of them, in order. */
+export interface Tree {
+  readonly tensors: readonly Tensor[]
+  /** A text that is the same for structures of one form with the same other contents. */
+  readonly form: string
+  /** The structure with other tensors in their places. */
+  readonly rebuild: (tensors: readonly Tensor[]) => unknown
+}
+
+/** Takes a structure apart. `where` names it in errors. */
+export function takeApart(where: string, value: unknown): Tree {
+  const tensors: Tensor[] = []
+  const inside = new Set<object>()
+  const visit = (x: unknown, path: string): { form: string; build: Rebuild } => {
+    if (x instanceof Tensor) {
+      const index = tensors.push(x) - 1
+      return { form: 't', build: (all) => all[index] }
+    }
+    if (typeof x !== 'object' || x === null) {
+      if (typeof x === 'function' || typeof x === 'symbol')
+        throw new TraceError(
+          `compile: ${path} is a ${typeof x}. Expected tensors, numbers, texts, and arrays and objects of these; use what else you need from outside the function`,
+        )
+      return { form: formOf(x), build: () => x }
+    }
+    if (inside.has(x)) throw new TraceError(`compile: ${path} contains itself`)
+    inside.add(x)
+    try {
+      if (Array.isArray(x)) {
+        const parts = x.map((item, i) => visit(item, `${path}[${i}]`))
+        return {
+          form: `[${parts.map((p) => p.form).join()}]`,
+          build: (all) => parts.map((p) => p.build(all)),
+        }
+      }
+      const prototype: unknown = Object.getPrototypeOf(x)
+      if (prototype !== Object.prototype && prototype !== null)
+        throw new TraceError(
+          `compile: ${path} is a ${(x as object).constructor.name}. Expected tensors, numbers, texts, and plain arrays and objects of these; use what else you need from outside the function`,
+        )
+      const parts = Object.entries(x).map(([key, item]) => ({
+        key,
+        ...visit(item, `${path}.${key}`),
+      }))
+      return {
+        form: `{${parts.map((p) => `${JSON.stringify(p.key)}:${p.form}`).join()}}`,
+        build: (all) => Object.fromEntries(parts.map((p) => [p.key, p.build(all)])),
+      }
+    } finally {
+      inside.delete(x)
+    }
+  }
+  const { form, build } = visit(value, where)
+  return { tensors, form, rebuild: build }
+}
+
+type Rebuild = (tensors: readonly Tensor[]) => unknown
+
+const formOf = (x: unknown): string =>
+  typeof x === 'string' ? JSON.stringify(x) : Object.is(x, -0) ? '-0' : `${typeof x}${String(x)}`
