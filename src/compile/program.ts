@@ -10,6 +10,7 @@ import { kernelOf } from '../tensor/plan.ts'
 import { Tensor } from '../tensor/tensor.ts'
 import type { LiveNumber } from '../tensor/tracing.ts'
 import { planArena } from './arena.ts'
+import { fuse } from './fuse.ts'
 import { placeOf, type Graph, type Value } from './graph.ts'
 import { scheduleGraph, type Schedule } from './schedule.ts'
 import type { State, Trace } from './trace.ts'
@@ -58,7 +59,7 @@ export class Program {
     this.backend = backend
     this.graph = graph
     this.#trace = trace
-    const schedule = scheduleGraph(graph)
+    const schedule = fuse(graph, scheduleGraph(graph))
     const { homes, arenaBytes } = planMemory(graph, schedule)
     this.#homes = homes
     this.arenaBytes = arenaBytes

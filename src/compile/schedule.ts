@@ -28,8 +28,12 @@ export interface ScheduledKernel {
   readonly operands: readonly Operand[]
   /** The scalars handed over at launch. */
   readonly params: readonly (number | LiveNumber)[]
-  /** The call that it belongs to. */
+  /** The call that it belongs to; of a fused kernel, the last one. */
   readonly node: CallNode
+  /** All calls that a fused kernel belongs to. */
+  readonly calls?: readonly CallNode[]
+  /** Whether it is a product with something done to its sums; of a kernel that is not fused the op tells. */
+  readonly contracts?: boolean
   readonly specialize: Op['specialize']
 }
 

@@ -1,0 +1,352 @@
+/** @file Fusion: a kernel whose result only the next one reads becomes a part of that one. */
+import type { Axis, Expr, Index } from '../ir/expr.ts'
+import { ExprBuilder } from '../ir/expr.ts'
+import { rootsOf, visitAll, type BufferSpec, type Group, type Store } from '../ir/group.ts'
+import { coordinatesOf, type Coordinates, type Linear } from './fuse-index.ts'
+import type { Graph } from './graph.ts'
+import { placeOf } from './graph.ts'
+import type { Operand, Schedule, ScheduledKernel } from './schedule.ts'
+
+/**
+ * Note [Fusion]: every kernel is a group: what it stores at each point is an expression over what it
+ * loads. So a kernel is fused into its reader by putting its expression in the place of the load, its axes
+ * expressed by the position that is loaded. What the reader then computes is the same, element by element;
+ * the result in between is neither written nor read. The rules say where that pays:
+ *
+ * - A map goes into whoever reads each of its elements once, unless that is a contraction, which reads its
+ *   operands once per block.
+ * - A reduction goes into a map over the same rows: softmax and the like become kernels of whole rows.
+ * - A contraction goes into a map of its result, which becomes what its tiles do with their sums.
+ */
+export function fuse(graph: Graph, schedule: Schedule): Schedule {
+  const leaving = new Set<number>()
+  const leave = (buffer: number | undefined) => buffer !== undefined && leaving.add(buffer)
+  for (const value of graph.outputs) leave(schedule.bufferOf.get(placeOf(value).base))
+  for (const { value } of graph.updates) leave(schedule.bufferOf.get(placeOf(value).base))
+  const kernels: (ScheduledKernel | undefined)[] = [...schedule.kernels]
+  const touchedBy = touches(schedule)
+  for (let c = 0; c < kernels.length; c++) {
+    let consumer = kernels[c]!
+    for (let changed = true; changed;) {
+      changed = false
+      for (const { buffer } of consumer.operands) {
+        const users = touchedBy[buffer]!
+        if (leaving.has(buffer) || users.size !== 2) continue
+        const p = [...users].find((k) => k !== c)!
+        const producer = kernels[p]
+        if (producer === undefined || p > c) continue
+        const fused = fuseInto(producer, consumer, buffer)
+        if (fused === undefined) continue
+        kernels[p] = undefined
+        for (const operand of producer.operands) {
+          touchedBy[operand.buffer]!.delete(p)
+          touchedBy[operand.buffer]!.add(c)
+        }
+        touchedBy[buffer]!.clear()
+        consumer = fused
+        changed = true
+        break
+      }
+    }
+    kernels[c] = consumer
+  }
+  return { ...schedule, kernels: kernels.filter((k) => k !== undefined) }
+}
+
+/** The kernels that touch each buffer. */
+function touches({ buffers, kernels }: Schedule): Set<number>[] {
+  const sets = buffers.map(() => new Set<number>())
+  kernels.forEach(({ operands }, k) => {
+    for (const { buffer } of operands) sets[buffer]!.add(k)
+  })
+  return sets
+}
+
+/** Kernels with more expressions or buffers than this are left as they are. */
+const most = { expressions: 400, buffers: 24 }
+
+/** The two as one, or undefined where they do not fit or it would not pay. `buffer` is what lies between. */
+export function fuseInto(
+  producer: ScheduledKernel,
+  consumer: ScheduledKernel,
+  buffer: number,
+): ScheduledKernel | undefined {
+  const { group } = producer.step
+  const [store] = group.stores
+  if (store === undefined || group.stores.length > 1 || group.checks.length > 0) return undefined
+  if (store.accumulate || !isPassedOn(group.buffers[store.buffer]!)) return undefined
+  if (producer.operands[store.buffer]!.buffer !== buffer) return undefined
+  if (producer.operands.filter((x) => x.buffer === buffer).length > 1) return undefined
+  const loads = loadsOf(consumer, buffer)
+  if (loads === undefined || loads.length === 0) return undefined
+  const p = traitsOf(producer)
+  const c = traitsOf(consumer)
+  if (p.expressions + c.expressions > most.expressions) return undefined
+  if (group.buffers.length + consumer.step.group.buffers.length > most.buffers) return undefined
+  const images = new Map<Expr, Coordinates>()
+  for (const { load, offset } of loads) {
+    const image = coordinatesOf(group, store, { ...load.index, offset: load.index.offset }, offset)
+    if (image === undefined) return undefined
+    images.set(load, image)
+  }
+  if (!pays(producer, consumer, p, c, [...images.values()])) return undefined
+  return merge(producer, consumer, buffer, images)
+}
+
+interface KernelTraits {
+  readonly expressions: number
+  readonly reduces: number
+  readonly hasScan: boolean
+  readonly contracts: boolean
+}
+
+function traitsOf({ step: { group }, node, contracts }: ScheduledKernel): KernelTraits {
+  let expressions = 0
+  let reduces = 0
+  let hasScan = false
+  visitAll(rootsOf(group), (e) => {
+    expressions++
+    if (e.kind === 'reduce') reduces++
+    if (e.kind === 'scan') hasScan = true
+  })
+  return {
+    expressions,
+    reduces,
+    hasScan,
+    contracts: contracts ?? (node.op.kind === 'contract' && reduces > 0),
+  }
+}
+
+// What is stored and loaded again must be what was computed: narrow integers wrap around in memory.
+const isPassedOn = ({ dtype }: BufferSpec): boolean => dtype !== 'int8' && dtype !== 'uint8'
+
+interface Load {
+  readonly load: Expr & { kind: 'load' }
+  /** Where the operand begins in the buffer. */
+  readonly offset: number
+}
+
+// The loads of a buffer; undefined where one is guarded, or the buffer is written too.
+function loadsOf({ step: { group }, operands }: ScheduledKernel, buffer: number): Load[] | undefined {
+  const loads: Load[] = []
+  let isPlain = group.stores.every((s) => operands[s.buffer]!.buffer !== buffer)
+  visitAll(rootsOf(group), (e) => {
+    if (e.kind !== 'load' || operands[e.buffer]!.buffer !== buffer) return
+    if (e.guard !== undefined) isPlain = false
+    loads.push({ load: e, offset: operands[e.buffer]!.offset })
+  })
+  return isPlain ? loads : undefined
+}
+
+function pays(
+  producer: ScheduledKernel,
+  consumer: ScheduledKernel,
+  p: KernelTraits,
+  c: KernelTraits,
+  images: readonly Coordinates[],
+): boolean {
+  if (p.hasScan || c.contracts) return false
+  const { axes } = producer.step.group
+  const points = extentOf(axes)
+  if (p.reduces === 0) {
+    // Each element is wanted about once: what the consumer walks is no larger than what was stored.
+    return extentOf(walkedBy(consumer.step.group)) <= points
+  }
+  // A reduction is computed where its rows are walked, by a map.
+  if (c.reduces > 0 || c.hasScan || images.some((image) => image.key !== images[0]!.key)) return false
+  const rows = images[0]!.axes
+  if (rows === undefined) return false
+  const mapped = new Set(rows.values())
+  const rest = consumer.step.group.axes.filter((axis) => !mapped.has(axis) && axis.extent !== 1)
+  if (rest.length === 0) return true
+  // Rows of a contraction would be computed again for each of their elements.
+  if (p.contracts || consumer.step.group.stores.length > 1) return false
+  // The rows come first, and what is left of the map is walked for each of them.
+  const { axes: walked } = consumer.step.group
+  const firstRest = walked.findIndex((axis) => rest.includes(axis))
+  return walked.slice(firstRest).every((axis) => !mapped.has(axis) || axis.extent === 1)
+}
+
+/** All axes of a group, those of its reductions among them. */
+function walkedBy(group: Group): readonly Axis[] {
+  const axes = new Set<Axis>(group.axes)
+  visitAll(rootsOf(group), (e) => {
+    if (e.kind === 'reduce') for (const axis of e.axes) axes.add(axis)
+  })
+  return [...axes]
+}
+
+const extentOf = (axes: readonly Axis[]): number =>
+  axes.reduce((n, { extent }) => n * (extent as number), 1)
+
+// -- merging
+
+function merge(
+  producer: ScheduledKernel,
+  consumer: ScheduledKernel,
+  buffer: number,
+  images: ReadonlyMap<Expr, Coordinates>,
+): ScheduledKernel {
+  const s = new ExprBuilder()
+  const operands: Operand[] = []
+  const buffers: BufferSpec[] = []
+  const join = ({ step: { group }, operands: own }: ScheduledKernel, i: number): number => {
+    const { buffer: at, offset } = own[i]!
+    const spec = group.buffers[i]!
+    const known = operands.findIndex(
+      (x, k) =>
+        x.buffer === at &&
+        x.offset === offset &&
+        buffers[k]!.access === 'read' &&
+        spec.access === 'read' &&
+        buffers[k]!.dtype === spec.dtype,
+    )
+    if (known >= 0) return known
+    buffers.push(spec)
+    return operands.push({ buffer: at, offset }) - 1
+  }
+  const inner = producer.step.group
+  const outer = consumer.step.group
+  const innerStore = inner.stores[0]!
+  const shift = consumer.params.length
+  const inlined = (load: Expr): Expr => {
+    const coordinates = images.get(load)!
+    const copy = copier(s, (i) => join(producer, i), shift, coordinates.of)
+    return copy(innerStore.value)
+  }
+  const copy = copier(
+    s,
+    (i) => join(consumer, i),
+    0,
+    () => undefined,
+    (e) => (images.has(e) ? s.convert(inlined(e), e.type) : undefined),
+  )
+  const stores = outer.stores.map((store): Store => ({
+    ...store,
+    index: copy.index(store.index),
+    value: copy(store.value),
+    buffer: join(consumer, store.buffer),
+  }))
+  const group: Group = {
+    name: joinNames(inner.name, outer.name),
+    axes: outer.axes,
+    checks: outer.checks.map((check) => copy(check)),
+    params: [...outer.params, ...inner.params],
+    sizeCount: 0,
+    stores,
+    buffers,
+  }
+  return {
+    step: { s, group },
+    operands,
+    params: [...consumer.params, ...producer.params],
+    node: consumer.node,
+    calls: [...(producer.calls ?? [producer.node]), ...(consumer.calls ?? [consumer.node])],
+    specialize: stricter(producer.specialize, consumer.specialize),
+    contracts: traitsOf(producer).contracts,
+  }
+}
+
+const stricter = (a: ScheduledKernel['specialize'], b: ScheduledKernel['specialize']) =>
+  a === true || b === true ? true : a === 'round' || b === 'round' ? 'round' : false
+
+const joinNames = (a: string, b: string): string => {
+  const joined = `${a}+${b}`
+  return joined.length <= 60 ? joined : `${joined.slice(0, 57)}...`
+}
+
+interface Copier {
+  (e: Expr): Expr
+  index(index: Index): Index
+}
+
+/** Copies expressions to a builder, with other numbers for buffers and params, and axes by what they are there. */
+function copier(
+  s: ExprBuilder,
+  bufferOf: (i: number) => number,
+  paramShift: number,
+  imageOf: (axis: Axis) => Linear | undefined,
+  replace: (e: Expr) => Expr | undefined = () => undefined,
+): Copier {
+  const memo = new Map<Expr, Expr>()
+  const indexOf = (index: Index): Index => {
+    let offset = index.offset as number
+    const terms: { index: Expr; stride: number }[] = []
+    for (const term of index.terms) {
+      const stride = term.stride as number
+      const image = term.index.kind === 'axis' ? imageOf(term.index.axis) : undefined
+      if (image === undefined) terms.push({ index: copy(term.index), stride })
+      else {
+        offset += image.offset * stride
+        for (const t of image.terms) terms.push({ index: copyOuter(t.index), stride: t.step * stride })
+      }
+    }
+    return { offset, terms }
+  }
+  // What an axis is mapped to are expressions of the other group, whose axes stay.
+  const copyOuter = (e: Expr): Expr => outerMemo.get(e) ?? keep(outerMemo, e, plainCopy(s, e))
+  const outerMemo = new Map<Expr, Expr>()
+  const keep = (map: Map<Expr, Expr>, e: Expr, made: Expr) => {
+    map.set(e, made)
+    return made
+  }
+  const make = (e: Expr): Expr => {
+    const other = replace(e)
+    if (other !== undefined) return other
+    switch (e.kind) {
+      case 'const':
+        return s.const(e.type, e.value)
+      case 'size':
+        return s.size(e.size)
+      case 'param':
+        return s.param(e.type, e.slot + paramShift)
+      case 'axis': {
+        const image = imageOf(e.axis)
+        return image === undefined ? s.at(e.axis) : valueOf(s, image, copyOuter)
+      }
+      case 'load':
+        return s.load(
+          bufferOf(e.buffer),
+          e.dtype,
+          indexOf(e.index),
+          e.guard && copy(e.guard),
+          e.otherwise,
+        )
+      case 'op':
+        return s.apply(e.op, e.args.map(copy), e.type)
+      case 'reduce':
+        return s.reduce(e.combine, e.axes, copy(e.value))
+      case 'scan':
+        return s.scan(e.combine, e.axis, copy(e.value))
+    }
+  }
+  const copy = (e: Expr): Expr => memo.get(e) ?? keep(memo, e, make(e))
+  return Object.assign(copy, { index: indexOf })
+}
+
+/** An expression of axes and constants alone, in another builder. */
+function plainCopy(s: ExprBuilder, e: Expr): Expr {
+  switch (e.kind) {
+    case 'axis':
+      return s.at(e.axis)
+    case 'const':
+      return s.const(e.type, e.value)
+    case 'op':
+      return s.apply(
+        e.op,
+        e.args.map((x) => plainCopy(s, x)),
+        e.type,
+      )
+    default:
+      return e
+  }
+}
+
+function valueOf(s: ExprBuilder, { terms, offset }: Linear, copy: (e: Expr) => Expr): Expr {
+  let sum: Expr = s.const('i32', offset)
+  for (const { index, step } of terms) {
+    const term = step === 1 ? copy(index) : s.mul(copy(index), step)
+    sum = sum.kind === 'const' && sum.value === 0 ? term : s.add(sum, term)
+  }
+  return sum
+}
