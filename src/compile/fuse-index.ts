@@ -8,6 +8,13 @@ export interface Linear {
   readonly terms: readonly { readonly index: Expr; readonly step: number }[]
 }
 
+/** An axis that has to be taken apart before positions along it can be told. */
+export interface Split {
+  readonly axis: Axis
+  /** Outermost first. */
+  readonly extents: readonly number[]
+}
+
 /** The axes of the storing kernel, expressed in the loading one. */
 export interface Coordinates {
   readonly of: (axis: Axis) => Linear | undefined
@@ -19,23 +26,30 @@ export interface Coordinates {
 
 /**
  * The coordinates of the element at `load` (whose operand begins `offset` elements into the buffer), which
- * `store` put there; undefined where they are not linear in the loading kernel's own.
+ * `store` put there; undefined where they are not linear in the loading kernel's own, or how these have to
+ * be split so that they are.
  */
 export function coordinatesOf(
   group: Group,
   store: Store,
   load: Index,
   offset: number,
-): Coordinates | undefined {
+): Coordinates | Split | undefined {
   const axes = stridesOf(group, store.index)
   if (axes === undefined) return undefined
-  const found = axes.map(() => ({ offset: 0, terms: [] as { index: Expr; step: number }[], most: 0 }))
+  const found = axes.map(() => ({
+    offset: 0,
+    terms: [] as { index: Expr; step: number }[],
+    most: 0,
+  }))
   for (const { index, stride } of load.terms) {
     if (typeof stride !== 'number' || stride <= 0) return undefined
     const i = axes.findIndex((a) => a.stride <= stride && stride % a.stride === 0)
     if (i < 0) return undefined
     const step = stride / axes[i]!.stride
     const last = lastOf(index)
+    const split = splitOf(axes, i, step, index)
+    if (split !== undefined) return split
     // Of a gathered position nothing is known, but that it lies in the axis that it is for.
     if (last === undefined && step !== 1) return undefined
     found[i]!.terms.push({ index, step })
@@ -84,6 +98,27 @@ function stridesOf(group: Group, { offset, terms }: Index): Strided[] | undefine
   }
   const all = group.axes.filter(({ extent }) => extent !== 1)
   return all.length === axes.length ? axes : undefined
+}
+
+// An axis that goes through several of the axes which an element was stored along, one step at a time.
+function splitOf(
+  axes: readonly Strided[],
+  i: number,
+  step: number,
+  index: Expr,
+): Split | undefined {
+  if (index.kind !== 'axis' || step !== 1) return undefined
+  let rest = index.axis.extent as number
+  const extents: number[] = []
+  for (let k = i; rest > 1; k--) {
+    const extent = axes[k]?.extent
+    if (extent === undefined) return undefined
+    const part = Math.min(extent, rest)
+    if (rest % part !== 0) return undefined
+    extents.unshift(part)
+    rest /= part
+  }
+  return extents.length > 1 ? { axis: index.axis, extents } : undefined
 }
 
 /** The largest value of a position, if it is an axis. */

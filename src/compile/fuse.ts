@@ -2,7 +2,7 @@
 import type { Axis, Expr, Index } from '../ir/expr.ts'
 import { ExprBuilder } from '../ir/expr.ts'
 import { rootsOf, visitAll, type BufferSpec, type Group, type Store } from '../ir/group.ts'
-import { coordinatesOf, type Coordinates, type Linear } from './fuse-index.ts'
+import { coordinatesOf, type Coordinates, type Linear, type Split } from './fuse-index.ts'
 import type { Graph } from './graph.ts'
 import { placeOf } from './graph.ts'
 import type { Operand, Schedule, ScheduledKernel } from './schedule.ts'
@@ -85,8 +85,9 @@ export function fuseInto(
   if (group.buffers.length + consumer.step.group.buffers.length > most.buffers) return undefined
   const images = new Map<Expr, Coordinates>()
   for (const { load, offset } of loads) {
-    const image = coordinatesOf(group, store, { ...load.index, offset: load.index.offset }, offset)
+    const image = coordinatesOf(group, store, load.index, offset)
     if (image === undefined) return undefined
+    if ('extents' in image) return fuseInto(producer, splitAxis(consumer, image), buffer)
     images.set(load, image)
   }
   if (!pays(producer, consumer, p, c, [...images.values()])) return undefined
@@ -127,7 +128,10 @@ interface Load {
 }
 
 // The loads of a buffer; undefined where one is guarded, or the buffer is written too.
-function loadsOf({ step: { group }, operands }: ScheduledKernel, buffer: number): Load[] | undefined {
+function loadsOf(
+  { step: { group }, operands }: ScheduledKernel,
+  buffer: number,
+): Load[] | undefined {
   const loads: Load[] = []
   let isPlain = group.stores.every((s) => operands[s.buffer]!.buffer !== buffer)
   visitAll(rootsOf(group), (e) => {
@@ -153,7 +157,8 @@ function pays(
     return extentOf(walkedBy(consumer.step.group)) <= points
   }
   // A reduction is computed where its rows are walked, by a map.
-  if (c.reduces > 0 || c.hasScan || images.some((image) => image.key !== images[0]!.key)) return false
+  if (c.reduces > 0 || c.hasScan || images.some((image) => image.key !== images[0]!.key))
+    return false
   const rows = images[0]!.axes
   if (rows === undefined) return false
   const mapped = new Set(rows.values())
@@ -180,6 +185,41 @@ const extentOf = (axes: readonly Axis[]): number =>
   axes.reduce((n, { extent }) => n * (extent as number), 1)
 
 // -- merging
+
+/** The same kernel with several axes in the place of one. */
+function splitAxis(kernel: ScheduledKernel, { axis, extents }: Split): ScheduledKernel {
+  const s = new ExprBuilder()
+  const parts = extents.map((extent) => s.axis(extent))
+  let step = 1
+  const terms = parts.toReversed().map((part, i, { length }) => {
+    const term = { index: s.at(part), step }
+    step *= extents[length - 1 - i]!
+    return term
+  })
+  const image = { offset: 0, terms: terms.toReversed() }
+  const spread = (axes: readonly Axis[]) => axes.flatMap((x) => (x === axis ? parts : [x]))
+  const copy = copier(s, {
+    imageOf: (x) => (x === axis ? image : undefined),
+    axesOf: spread,
+  })
+  const { group } = kernel.step
+  return {
+    ...kernel,
+    step: {
+      s,
+      group: {
+        ...group,
+        axes: spread(group.axes),
+        checks: group.checks.map((check) => copy(check)),
+        stores: group.stores.map((store) => ({
+          ...store,
+          index: copy.index(store.index),
+          value: copy(store.value),
+        })),
+      },
+    },
+  }
+}
 
 function merge(
   producer: ScheduledKernel,
@@ -211,16 +251,17 @@ function merge(
   const shift = consumer.params.length
   const inlined = (load: Expr): Expr => {
     const coordinates = images.get(load)!
-    const copy = copier(s, (i) => join(producer, i), shift, coordinates.of)
+    const copy = copier(s, {
+      bufferOf: (i) => join(producer, i),
+      paramShift: shift,
+      imageOf: coordinates.of,
+    })
     return copy(innerStore.value)
   }
-  const copy = copier(
-    s,
-    (i) => join(consumer, i),
-    0,
-    () => undefined,
-    (e) => (images.has(e) ? s.convert(inlined(e), e.type) : undefined),
-  )
+  const copy = copier(s, {
+    bufferOf: (i) => join(consumer, i),
+    replace: (e) => (images.has(e) ? s.convert(inlined(e), e.type) : undefined),
+  })
   const stores = outer.stores.map((store): Store => ({
     ...store,
     index: copy.index(store.index),
@@ -255,6 +296,16 @@ const joinNames = (a: string, b: string): string => {
   return joined.length <= 60 ? joined : `${joined.slice(0, 57)}...`
 }
 
+interface CopyOptions {
+  readonly bufferOf?: (i: number) => number
+  readonly paramShift?: number
+  readonly imageOf?: (axis: Axis) => Linear | undefined
+  /** Of the axes of a reduction, those of the copy. */
+  readonly axesOf?: (axes: readonly Axis[]) => readonly Axis[]
+  /** What stands in the place of an expression, instead of a copy. */
+  readonly replace?: (e: Expr) => Expr | undefined
+}
+
 interface Copier {
   (e: Expr): Expr
   index(index: Index): Index
@@ -263,10 +314,13 @@ interface Copier {
 /** Copies expressions to a builder, with other numbers for buffers and params, and axes by what they are there. */
 function copier(
   s: ExprBuilder,
-  bufferOf: (i: number) => number,
-  paramShift: number,
-  imageOf: (axis: Axis) => Linear | undefined,
-  replace: (e: Expr) => Expr | undefined = () => undefined,
+  {
+    bufferOf = (i) => i,
+    paramShift = 0,
+    imageOf = () => undefined,
+    axesOf = (axes) => axes,
+    replace = () => undefined,
+  }: CopyOptions,
 ): Copier {
   const memo = new Map<Expr, Expr>()
   const indexOf = (index: Index): Index => {
@@ -278,7 +332,8 @@ function copier(
       if (image === undefined) terms.push({ index: copy(term.index), stride })
       else {
         offset += image.offset * stride
-        for (const t of image.terms) terms.push({ index: copyOuter(t.index), stride: t.step * stride })
+        for (const t of image.terms)
+          terms.push({ index: copyOuter(t.index), stride: t.step * stride })
       }
     }
     return { offset, terms }
@@ -315,7 +370,7 @@ function copier(
       case 'op':
         return s.apply(e.op, e.args.map(copy), e.type)
       case 'reduce':
-        return s.reduce(e.combine, e.axes, copy(e.value))
+        return s.reduce(e.combine, axesOf(e.axes), copy(e.value))
       case 'scan':
         return s.scan(e.combine, e.axis, copy(e.value))
     }

@@ -9,10 +9,11 @@ import { engine } from '../tensor/engine.ts'
 import { kernelOf } from '../tensor/plan.ts'
 import { Tensor } from '../tensor/tensor.ts'
 import type { LiveNumber } from '../tensor/tracing.ts'
+import { debug } from '../util/config.ts'
 import { planArena } from './arena.ts'
 import { fuse } from './fuse.ts'
 import { placeOf, type Graph, type Value } from './graph.ts'
-import { scheduleGraph, type Schedule } from './schedule.ts'
+import { printSchedule, scheduleGraph, type Schedule } from './schedule.ts'
 import type { State, Trace } from './trace.ts'
 
 /** What a buffer is during a run. */
@@ -60,6 +61,7 @@ export class Program {
     this.graph = graph
     this.#trace = trace
     const schedule = fuse(graph, scheduleGraph(graph))
+    debug(2, () => `compile: kernels\n${printSchedule(schedule)}`)
     const { homes, arenaBytes } = planMemory(graph, schedule)
     this.#homes = homes
     this.arenaBytes = arenaBytes

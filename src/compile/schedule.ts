@@ -44,6 +44,27 @@ export interface Schedule {
   readonly kernels: readonly ScheduledKernel[]
 }
 
+/** One line per kernel: its name, what it reads and what it writes. */
+export function printSchedule({ buffers, kernels }: Schedule): string {
+  const name = (operand: Operand, dtype: string) => {
+    const node = buffers[operand.buffer]!.value?.node
+    const text =
+      node === undefined || node.kind === 'call' || node.kind === 'view' ? 'b' : node.kind
+    return `${text}${operand.buffer}${operand.offset === 0 ? '' : `+${operand.offset}`} ${dtype}`
+  }
+  return kernels
+    .map(({ step: { group }, operands }, i) => {
+      const list = (reads: boolean) =>
+        operands
+          .filter((_, k) => (group.buffers[k]!.access === 'read') === reads)
+          .map((x) => name(x, group.buffers[operands.indexOf(x)]!.dtype))
+          .join(', ')
+      const sizes = group.axes.map((axis) => String(axis.extent)).join(' x ')
+      return `${String(i).padStart(3)}  ${group.name} over ${sizes}: ${list(true)} -> ${list(false)}`
+    })
+    .join('\n')
+}
+
 /** Lowers every call of a graph, in order. */
 export function scheduleGraph({ nodes }: Graph): Schedule {
   const buffers: Buffer[] = []
