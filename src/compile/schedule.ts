@@ -59,7 +59,7 @@ export function printSchedule({ buffers, kernels }: Schedule): string {
           .filter((_, k) => (group.buffers[k]!.access === 'read') === reads)
           .map((x) => name(x, group.buffers[operands.indexOf(x)]!.dtype))
           .join(', ')
-      const sizes = group.axes.map((axis) => String(axis.extent)).join(' x ')
+      const sizes = group.axes.map(({ extent }) => Number(extent)).join(' x ')
       return `${String(i).padStart(3)}  ${group.name} over ${sizes}: ${list(true)} -> ${list(false)}`
     })
     .join('\n')
