@@ -118,7 +118,10 @@ class NestLowering {
       store.index.terms.every((t) =>
         freeAxes(t.index).has(axis) ? t.index.kind === 'axis' && t.stride === 1 : true,
       ) && store.index.terms.some((t) => t.index.kind === 'axis' && t.index.axis === axis)
-    const axis = this.#group.axes.findLast((a) => stores.every((store) => isUnit(store, a)))
+    const within = (a: Axis) => stores.filter((store) => !this.#isOutside(store, a))
+    const axis = this.#group.axes.findLast(
+      (a) => within(a).length > 0 && within(a).every((store) => isUnit(store, a)),
+    )
     if (
       axis === undefined ||
       scanned.has(axis) ||
@@ -133,8 +136,8 @@ class NestLowering {
       })
       if (inner) return undefined
     }
-    const dtypes = stores.map((store) => this.#group.buffers[store.buffer]!.dtype)
-    const values = stores.map((store) => store.value)
+    const dtypes = within(axis).map((store) => this.#group.buffers[store.buffer]!.dtype)
+    const values = within(axis).map((store) => store.value)
     const lanes = this.#chooseLanes(values, dtypes, axis)
     return lanes > 1 ? { axis, lanes } : undefined
   }
@@ -147,9 +150,36 @@ class NestLowering {
     return this.#isWide === isWide ? lanes : 1
   }
 
-  #loops(order: readonly Axis[], vector: { axis: Axis; lanes: number } | undefined): void {
+  // Whether a store is the same at all points along an axis, so that it is made once, after the loop.
+  #isOutside({ index, value, accumulate }: Store, axis: Axis): boolean {
+    if (accumulate || this.#group.checks.length > 0 || this.#scanned.size > 0) return false
+    return [value, ...index.terms.map((t) => t.index)].every((e) => !freeAxes(e).has(axis))
+  }
+
+  #loops(
+    order: readonly Axis[],
+    vector: { axis: Axis; lanes: number } | undefined,
+    stores = this.#group.stores,
+  ): void {
     const [axis, ...rest] = order
-    if (axis === undefined) return this.#point()
+    if (axis === undefined) return this.#point(stores)
+    const within = stores.filter((store) => order.some((a) => !this.#isOutside(store, a)))
+    this.#loop(axis, rest, vector, within)
+    if (within.length === stores.length) return
+    // No points, no stores.
+    const b = this.#b
+    const isEmpty = order
+      .map((a) => b.op('eq', [b.size(a.extent), b.int(0)]))
+      .reduce((x, y) => b.op('or', [x, y]))
+    b.when(b.op('not', [isEmpty]), () => this.#stores(stores.filter((x) => !within.includes(x))))
+  }
+
+  #loop(
+    axis: Axis,
+    rest: readonly Axis[],
+    vector: { axis: Axis; lanes: number } | undefined,
+    stores: readonly Store[],
+  ): void {
     const b = this.#b
     const extent = b.size(axis.extent)
     if (axis !== vector?.axis)
@@ -159,13 +189,13 @@ class NestLowering {
         1,
         (i) => {
           b.bind(axis, i)
-          this.#loops(rest, vector)
+          this.#loops(rest, vector, stores)
         },
         b.depth === 0 && this.#isParallel(axis),
       )
     const body = (i: Value, lanes: number) => {
       b.bind(axis, i, lanes)
-      this.#loops(rest, vector)
+      this.#loops(rest, vector, stores)
     }
     const isShort = typeof axis.extent === 'number' && axis.extent < 2 * runUnit
     if (b.depth > 0 || isShort || !this.#isParallel(axis))
@@ -219,19 +249,19 @@ class NestLowering {
     return this.#traits.tail === 'scalar' && lanes > 1 ? [...widths, 1] : widths
   }
 
-  #point(): void {
+  #point(stores: readonly Store[]): void {
     const b = this.#b
     const checks = this.#group.checks.map((c) => b.expr(c))
-    if (checks.length === 0) return this.#stores()
+    if (checks.length === 0) return this.#stores(stores)
     const holds = checks.reduce((x, y) => b.op('and', [x, y]))
     b.set(this.#ok!, b.op('and', [b.read(this.#ok!), b.op('convert', [holds], 'i32')]))
-    b.when(holds, () => this.#stores())
+    b.when(holds, () => this.#stores(stores))
   }
 
-  #stores(): void {
+  #stores(stores: readonly Store[]): void {
     const b = this.#b
-    const values = this.#group.stores.map((store) => b.expr(store.value))
-    this.#group.stores.forEach((store, n) => {
+    const values = stores.map((store) => b.expr(store.value))
+    stores.forEach((store, n) => {
       const dtype = this.#group.buffers[store.buffer]!.dtype
       const vector = b.vectorAxis()
       const index = b.indexValue(store.index, vector?.axis)

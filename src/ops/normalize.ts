@@ -1,6 +1,8 @@
 /** @file The kernels behind every norm layer: subtract the mean, divide by the deviation, scale and shift. */
 import { dtypes } from '../core/dtype.ts'
-import type { Expr } from '../ir/expr.ts'
+import { sizeOf } from '../core/shape.ts'
+import type { KernelBuilder, Step } from '../codegen/kernel-builder.ts'
+import type { Axis, Expr } from '../ir/expr.ts'
 import { dispatchAll } from '../tensor/dispatch.ts'
 import type { LowerContext, Op } from '../tensor/op.ts'
 import type { Tensor } from '../tensor/tensor.ts'
@@ -43,7 +45,7 @@ function normOp(name: string, onnx: string | undefined): Op<Attributes> {
       const statistics = { shape: rows, dtype: dtype === 'float64' ? dtype : 'float32' } as const
       return [{ shape, dtype }, statistics, statistics]
     },
-    lower: (context) => [lowerStatistics(context), lowerResult(context)],
+    lower: lowerNorm,
     vjp({ g, inputs, outputs, attributes }) {
       const { parameterAxes, weighted, biased } = attributes
       const [x, , weight] = inputs as readonly Tensor[]
@@ -66,15 +68,52 @@ const othersThan = (axes: readonly number[], ndim: number): number[] =>
 const keyOf = ({ axes, parameterAxes, weighted, biased, centred }: Attributes): string =>
   `${axes.join()}|${parameterAxes.join()}|${weighted}${biased}${centred}`
 
+/** Rows up to this long stay in the cache while they are read again. */
+const longestRow = 65536
+
+// Rows that lie side by side are done one by one; channels that lie apart are better read as they come.
+function lowerNorm(context: LowerContext<Attributes>): Step[] {
+  const { attributes, inputs, kernel } = context
+  const { shape } = inputs[0]!
+  const { axes } = attributes
+  const length = sizeOf(axes.map((a) => shape[a]!))
+  const isTrailing = axes.every((a) => a >= shape.length - axes.length)
+  if (isTrailing && length <= longestRow) {
+    const k = kernel()
+    const all = k.axes(shape)
+    const rows = rowsOf(all, axes)
+    lowerResult(context, k, all, lowerStatistics(context, k, rows))
+    return [k.finish()]
+  }
+  const [first, second] = [kernel(), kernel()]
+  lowerStatistics(context, first, first.axes(context.outputs[1]!.layout.shape))
+  const all = second.axes(shape)
+  const rows = rowsOf(all, axes)
+  const [mean, scale] = [1, 2].map((i) => second.load(context.out(i), rows)) as [Expr, Expr]
+  lowerResult(context, second, all, { mean, scale })
+  return [first.finish(), second.finish()]
+}
+
+const rowsOf = (all: readonly Axis[], axes: readonly number[]): Axis[] =>
+  all.filter((_, i) => !axes.includes(i))
+
+interface Statistics {
+  readonly mean: Expr
+  /** 1 / deviation. */
+  readonly scale: Expr
+}
+
 // Mean (0 where it is not subtracted) and 1 / deviation, by two passes.
-function lowerStatistics({ attributes, inputs, outputs, kernel, out }: LowerContext<Attributes>) {
+function lowerStatistics(
+  { attributes, inputs, outputs, out }: LowerContext<Attributes>,
+  k: KernelBuilder,
+  rows: readonly Axis[],
+): Statistics {
   const { axes, centred } = attributes
-  const k = kernel()
   const { s } = k
   const { shape } = inputs[0]!
   const type = dtypes[outputs[1]!.dtype].compute
-  const rows = k.axes(outputs[1]!.layout.shape)
-  const mean = (f: (x: Expr) => Expr): Expr => {
+  const average = (f: (x: Expr) => Expr): Expr => {
     const inner = k.inner(axes.map((a) => shape[a]!))
     let row = 0
     const positions = shape.map((_, i) =>
@@ -85,28 +124,30 @@ function lowerStatistics({ attributes, inputs, outputs, kernel, out }: LowerCont
       .reduce((a, b) => s.mul(a, b), s.const(type, 1))
     return s.div(k.reduce('add', inner, f(s.convert(k.load(0, positions), type))), count)
   }
-  const centre = centred ? mean((x) => x) : s.const(type, 0)
-  const square = mean((x) => s.mul(s.sub(x, centre), s.sub(x, centre)))
+  const mean = centred ? average((x) => x) : s.const(type, 0)
+  const square = average((x) => s.mul(s.sub(x, mean), s.sub(x, mean)))
   const eps = s.convert(k.param(0), type)
-  k.store(out(1), rows, centre)
-  k.store(out(2), rows, s.div(s.const(type, 1), s.sqrt(s.add(square, eps))))
-  return k.finish()
+  const scale = s.div(s.const(type, 1), s.sqrt(s.add(square, eps)))
+  k.store(out(1), rows, mean)
+  k.store(out(2), rows, scale)
+  return { mean, scale }
 }
 
-function lowerResult({ attributes, outputs, kernel, out }: LowerContext<Attributes>) {
-  const { axes, parameterAxes, weighted, biased } = attributes
-  const k = kernel()
+function lowerResult(
+  { attributes, outputs, out }: LowerContext<Attributes>,
+  k: KernelBuilder,
+  all: readonly Axis[],
+  { mean, scale }: Statistics,
+): void {
+  const { parameterAxes, weighted, biased } = attributes
   const { s } = k
-  const all = k.axes(outputs[0]!.layout.shape)
-  const rows = all.filter((_, i) => !axes.includes(i))
   const along = parameterAxes.map((a) => all[a]!)
   const type = dtypes[outputs[1]!.dtype].compute
-  const load = (operand: number, at: typeof all) => s.convert(k.load(operand, at), type)
-  let y = s.mul(s.sub(load(0, all), load(out(1), rows)), load(out(2), rows))
+  const load = (operand: number, at: readonly Axis[]) => s.convert(k.load(operand, at), type)
+  let y = s.mul(s.sub(load(0, all), mean), scale)
   if (weighted) y = s.mul(y, load(2, along))
   if (biased) y = s.add(y, load(weighted ? 3 : 2, along))
   k.store(out(), all, y)
-  return k.finish()
 }
 
 /** Inputs g, x, mean, 1 / deviation and perhaps weight; outputs dx and, with a weight, g y. */

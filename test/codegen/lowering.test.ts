@@ -121,6 +121,32 @@ describe('lowering agrees with the interpreter', () => {
       0,
     )
   })
+  test.each([
+    [5, 37],
+    [5, 0],
+    [1, 200],
+  ])('rows of %i x %i that keep what they share', (m, n) => {
+    const s = new ExprBuilder()
+    const [i, j, k] = [s.axis({ slot: 0 }), s.axis({ slot: 1 }), s.axis({ slot: 1 })]
+    const row: [Axis, Size] = [i, { slot: 1 }]
+    const total = s.reduce('add', [k], s.load(0, 'float32', at(s, row, [k, 1])))
+    const scale = s.div(s.like(total, 1), s.sqrt(total))
+    const value = s.mul(s.load(0, 'float32', at(s, row, [j, 1])), scale)
+    agree(
+      s,
+      group({
+        axes: [i, j],
+        buffers: [read, write, write, write],
+        sizeCount: 2,
+        stores: [
+          { buffer: 1, index: at(s, [i, 1]), value: total },
+          { buffer: 2, index: at(s, row, [j, 1]), value },
+          { buffer: 3, index: at(s), value: s.const('f32', 7) },
+        ],
+      }),
+      { buffers: [f32(m * n), f32(m), f32(m * n), f32(1)], sizes: [m, n] },
+    )
+  })
   test('cumulative sum along either axis', () => {
     for (const axis of [0, 1]) {
       const s = new ExprBuilder()
