@@ -31,10 +31,10 @@ const ulps = { f32: 2, f64: 4, pow: 4 }
 const primitives = new Set<ScalarOp>(
   (
     'add sub mul div min max neg abs sqrt floor ceil trunc round eq ne lt le select ' +
-    'and or xor not shl shr ushr convert bitcast fma'
+    'and or xor not shl shr ushr convert bitcast fma ldexp'
   ).split(' ') as ScalarOp[],
 )
-const rows = [...unary, 'pow'] as const
+const rows = [...unary, 'pow', 'ldexp'] as const
 const types = ['f32', 'f64'] as const
 
 describe.each(types)('%s', (type) => {
@@ -70,6 +70,16 @@ describe.each(types)('%s', (type) => {
         expect(error, `pow(${x}, ${y})`).toBeLessThanOrEqual(ulps.pow)
       }
     }
+  })
+
+  it('ldexp rounds once', () => {
+    const f = decomposition('ldexp', type)
+    const [least, most] = type === 'f32' ? [-149, 127] : [-1074, 1023]
+    let worst: Deviation = { ulps: 0, at: '' }
+    for (const x of [1, -1.25, 0.75, fround(1 / 3), -0, NaN])
+      for (let n = least - 20; n <= most + 20; n++)
+        worst = worse(worst, deviation(type, f(x, n), reference('ldexp', type, x, n)), x, n)
+    expect(worst.ulps, `ldexp(${worst.at})`).toBe(0)
   })
 
   it('sin, cos and tan degrade gracefully beyond their accurate range', () => {
