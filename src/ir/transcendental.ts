@@ -3,5 +3,5 @@ export { cosh, exp, expm1, ldexp, sinh, tanh } from './transcendental/exponentia
 export { log, log1p, log2 } from './transcendental/logarithm.ts'
 export { cos, sin, tan } from './transcendental/trigonometric.ts'
 export { acos, asin, atan } from './transcendental/inverse-trigonometric.ts'
-export { erf, erfReference } from './transcendental/error-function.ts'
+export { erf, erfReference, gelu } from './transcendental/error-function.ts'
 export { pow } from './transcendental/power.ts'
