@@ -147,6 +147,33 @@ describe('lowering agrees with the interpreter', () => {
       { buffers: [f32(m * n), f32(m), f32(m * n), f32(1)], sizes: [m, n] },
     )
   })
+  test.each([
+    [37, 1],
+    [1, 9000],
+  ])('two sums in one loop, steps of %i and %i', (down, right) => {
+    const s = new ExprBuilder()
+    const n = down === 1 ? 9000 : 20
+    const [i, k] = [s.axis(37), s.axis({ slot: 0 })]
+    const x = s.load(0, 'float32', at(s, [i, right], [k, down]))
+    const total = s.reduce('add', [k], x)
+    // Of the same axis, but made of the first.
+    const rest = s.reduce('add', [k], s.abs(s.sub(x, s.div(total, n))))
+    const squares = s.reduce('add', [k], s.mul(x, x))
+    agree(
+      s,
+      group({
+        axes: [i],
+        buffers: [read, write, write, write],
+        sizeCount: 1,
+        stores: [total, rest, squares].map((value, b) => ({
+          buffer: b + 1,
+          index: at(s, [i, 1]),
+          value,
+        })),
+      }),
+      { buffers: [f32(37 * n), f32(37), f32(37), f32(37)], sizes: [n] },
+    )
+  })
   test('cumulative sum along either axis', () => {
     for (const axis of [0, 1]) {
       const s = new ExprBuilder()
