@@ -41,8 +41,8 @@ const logComplement: PerFloat<readonly number[]> = {
 const saturation: PerFloat<number> = { f32: 4, f64: 6 }
 
 /**
- * log2 of P(X > x) for X of the standard normal distribution, in powers of x: fitted from 0 to 5.6 with
- * weight x P(X > x), and not larger than it should be up to `deepTail`.
+ * log2 of P(X > x) for X of the standard normal distribution, in powers of x: a fit from 0 to 5.6, whose
+ * errors count as much as they change x P(X > x). Further out it falls, and faster than it should.
  */
 const logTail = [
   -1, -1.151106, -0.4591986, -0.05253278, 0.007125797, -0.00019097039, -0.00016156836, 3.3790457e-5,
