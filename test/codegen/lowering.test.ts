@@ -121,6 +121,59 @@ describe('lowering agrees with the interpreter', () => {
       0,
     )
   })
+  test.each([
+    [5, 37],
+    [5, 0],
+    [1, 200],
+  ])('rows of %i x %i that keep what they share', (m, n) => {
+    const s = new ExprBuilder()
+    const [i, j, k] = [s.axis({ slot: 0 }), s.axis({ slot: 1 }), s.axis({ slot: 1 })]
+    const row: [Axis, Size] = [i, { slot: 1 }]
+    const total = s.reduce('add', [k], s.load(0, 'float32', at(s, row, [k, 1])))
+    const scale = s.div(s.like(total, 1), s.sqrt(total))
+    const value = s.mul(s.load(0, 'float32', at(s, row, [j, 1])), scale)
+    agree(
+      s,
+      group({
+        axes: [i, j],
+        buffers: [read, write, write, write],
+        sizeCount: 2,
+        stores: [
+          { buffer: 1, index: at(s, [i, 1]), value: total },
+          { buffer: 2, index: at(s, row, [j, 1]), value },
+          { buffer: 3, index: at(s), value: s.const('f32', 7) },
+        ],
+      }),
+      { buffers: [f32(m * n), f32(m), f32(m * n), f32(1)], sizes: [m, n] },
+    )
+  })
+  test.each([
+    [37, 1],
+    [1, 9000],
+  ])('two sums in one loop, steps of %i and %i', (down, right) => {
+    const s = new ExprBuilder()
+    const n = down === 1 ? 9000 : 20
+    const [i, k] = [s.axis(37), s.axis({ slot: 0 })]
+    const x = s.load(0, 'float32', at(s, [i, right], [k, down]))
+    const total = s.reduce('add', [k], x)
+    // Of the same axis, but made of the first.
+    const rest = s.reduce('add', [k], s.abs(s.sub(x, s.div(total, n))))
+    const squares = s.reduce('add', [k], s.mul(x, x))
+    agree(
+      s,
+      group({
+        axes: [i],
+        buffers: [read, write, write, write],
+        sizeCount: 1,
+        stores: [total, rest, squares].map((value, b) => ({
+          buffer: b + 1,
+          index: at(s, [i, 1]),
+          value,
+        })),
+      }),
+      { buffers: [f32(37 * n), f32(37), f32(37), f32(37)], sizes: [n] },
+    )
+  })
   test('cumulative sum along either axis', () => {
     for (const axis of [0, 1]) {
       const s = new ExprBuilder()
