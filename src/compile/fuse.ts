@@ -251,14 +251,15 @@ function merge(
   const shift = consumer.params.length
   const inlined = (load: Expr): Expr => {
     const coordinates = images.get(load)!
-    const copy = copier(s, {
+    const copyInner = copier(s, {
       bufferOf: (i) => join(producer, i),
       paramShift: shift,
       imageOf: coordinates.of,
+      copyImage: (e) => copy(e),
     })
-    return copy(innerStore.value)
+    return copyInner(innerStore.value)
   }
-  const copy = copier(s, {
+  const copy: Copier = copier(s, {
     bufferOf: (i) => join(consumer, i),
     replace: (e) => (images.has(e) ? s.convert(inlined(e), e.type) : undefined),
   })
@@ -300,6 +301,8 @@ interface CopyOptions {
   readonly bufferOf?: (i: number) => number
   readonly paramShift?: number
   readonly imageOf?: (axis: Axis) => Linear | undefined
+  /** Copies what axes are mapped to: expressions that belong to another kernel. */
+  readonly copyImage?: (e: Expr) => Expr
   /** Of the axes of a reduction, those of the copy. */
   readonly axesOf?: (axes: readonly Axis[]) => readonly Axis[]
   /** What stands in the place of an expression, instead of a copy. */
@@ -318,6 +321,7 @@ function copier(
     bufferOf = (i) => i,
     paramShift = 0,
     imageOf = () => undefined,
+    copyImage = (e) => e,
     axesOf = (axes) => axes,
     replace = () => undefined,
   }: CopyOptions,
@@ -333,16 +337,13 @@ function copier(
       else {
         offset += image.offset * stride
         for (const t of image.terms)
-          terms.push({ index: copyOuter(t.index), stride: t.step * stride })
+          terms.push({ index: copyImage(t.index), stride: t.step * stride })
       }
     }
     return { offset, terms }
   }
-  // What an axis is mapped to are expressions of the other group, whose axes stay.
-  const copyOuter = (e: Expr): Expr => outerMemo.get(e) ?? keep(outerMemo, e, plainCopy(s, e))
-  const outerMemo = new Map<Expr, Expr>()
-  const keep = (map: Map<Expr, Expr>, e: Expr, made: Expr) => {
-    map.set(e, made)
+  const keep = (e: Expr, made: Expr) => {
+    memo.set(e, made)
     return made
   }
   const make = (e: Expr): Expr => {
@@ -357,7 +358,7 @@ function copier(
         return s.param(e.type, e.slot + paramShift)
       case 'axis': {
         const image = imageOf(e.axis)
-        return image === undefined ? s.at(e.axis) : valueOf(s, image, copyOuter)
+        return image === undefined ? s.at(e.axis) : valueOf(s, image, copyImage)
       }
       case 'load':
         return s.load(
@@ -375,26 +376,8 @@ function copier(
         return s.scan(e.combine, e.axis, copy(e.value))
     }
   }
-  const copy = (e: Expr): Expr => memo.get(e) ?? keep(memo, e, make(e))
+  const copy = (e: Expr): Expr => memo.get(e) ?? keep(e, make(e))
   return Object.assign(copy, { index: indexOf })
-}
-
-/** An expression of axes and constants alone, in another builder. */
-function plainCopy(s: ExprBuilder, e: Expr): Expr {
-  switch (e.kind) {
-    case 'axis':
-      return s.at(e.axis)
-    case 'const':
-      return s.const(e.type, e.value)
-    case 'op':
-      return s.apply(
-        e.op,
-        e.args.map((x) => plainCopy(s, x)),
-        e.type,
-      )
-    default:
-      return e
-  }
 }
 
 function valueOf(s: ExprBuilder, { terms, offset }: Linear, copy: (e: Expr) => Expr): Expr {
