@@ -66,6 +66,7 @@ class NestLowering {
       decompose: (e, lanes) => (e.kind === 'op' ? decompose(s, e, lanes, traits) : e),
       reduce: (e) => this.#reduce(e),
       scan: (e) => this.#scan(e),
+      pairLanes: traits.vectorBytes / 4,
     })
   }
 
@@ -204,11 +205,14 @@ class NestLowering {
     }
     if (this.#traits.tail === 'scalar' || isEmpty(at, end)) return
     const width = this.#widths(lanes).at(-1)!
-    b.loop(at, end, width, (i) => {
+    const rest = (i: Value) => {
       b.tailMask = b.lanesBelow(b.sub(end, i), width)
       body(i, width)
       b.tailMask = undefined
-    })
+    }
+    // Where it is certain that something is left, no loop asks.
+    if (at.def.kind === 'const' && end.def.kind === 'const') b.scope(() => rest(at))
+    else b.loop(at, end, width, rest)
   }
 
   // 16 lanes on a register of 4 run as 16, then 4, then 1 (or a mask over 4).

@@ -275,7 +275,7 @@ export class ProgramBuilder {
     // A block is asked for row by row.
     if (this.#block?.rows !== rows) this.#block = { rows, key: rows.map((r) => r.id).join() }
     const key = `t${row}:${this.#block.key}`
-    return this.value(rows[0]!.type, rows.length, def, rows, key)
+    return this.value(rows[0]!.type, rows[0]!.lanes, def, rows, key)
   }
 
   /** Reads memory, in the current level: never moved across a store. */
