@@ -211,7 +211,7 @@ class NestLowering {
       b.tailMask = undefined
     }
     // Where it is certain that something is left, no loop asks.
-    if (at.def.kind === 'const' && end.def.kind === 'const') b.scope(() => rest(at))
+    if (at.def.kind === 'const' && end.def.kind === 'const') b.once(() => rest(at))
     else b.loop(at, end, width, rest)
   }
 

@@ -147,6 +147,16 @@ export class ProgramBuilder {
     return result
   }
 
+  /** A body that runs once, where a loop of one round would stand: what it loads stays in it. */
+  once(body: () => void): void {
+    const floor = this.loadFloor
+    this.scope(() => {
+      this.loadFloor = this.depth
+      body()
+    })
+    this.loadFloor = floor
+  }
+
   /** Runs `body` as if the loops above `level` were not open: what it emits comes before them. */
   atLevel<T>(level: number, body: () => T): T {
     const levels = this.levels.splice(level + 1)
