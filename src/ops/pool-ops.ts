@@ -3,9 +3,9 @@ import type { KernelBuilder, Sum } from '../codegen/kernel-builder.ts'
 import { dtypes } from '../core/dtype.ts'
 import { sizeOf, type Shape } from '../core/shape.ts'
 import { identityOf, type Axis, type Expr } from '../ir/expr.ts'
-import { dispatch } from '../tensor/dispatch.ts'
+import { dispatch, dispatchAll } from '../tensor/dispatch.ts'
 import type { InputSpec } from '../tensor/op.ts'
-import { isRecording } from '../tensor/tape.ts'
+import { isRecording, leaveToTape } from '../tensor/tape.ts'
 import type { Tensor } from '../tensor/tensor.ts'
 import { defineOp } from './define.ts'
 
@@ -136,5 +136,8 @@ const keyOf = ({ kernel, stride, before, dilation, counts }: PoolWindows) =>
 export function pooledMax(x: Tensor, windows: PoolWindows): Tensor {
   const indices = x.requiresGrad && isRecording()
   const attributes = { ...windows, indices }
-  return dispatch(maxPoolOp, [x], attributes, `${keyOf(windows)}|${indices}`)
+  const key = `${keyOf(windows)}|${indices}`
+  const [largest, positions] = dispatchAll(maxPoolOp, [x], attributes, key)
+  if (positions !== undefined) leaveToTape(positions)
+  return largest!
 }
