@@ -1,5 +1,6 @@
 /** @file The one way every operation goes: infer, find or build its plan, run it, record it. */
-import type { Backend, Block } from '../backend/backend.ts'
+import { bytesFor, type Backend, type Block } from '../backend/backend.ts'
+import { dtypes } from '../core/dtype.ts'
 import type { Layout } from '../core/layout.ts'
 import { config } from '../util/config.ts'
 import { DeviceError, InternalError } from '../util/errors.ts'
@@ -37,6 +38,23 @@ export function dispatchAll<A extends Attributes>(
   inPlace = 0,
 ): Tensor[] {
   return dispatchOn(backendOf(op, inputs), op, inputs, attributes, key, inPlace)
+}
+
+/**
+ * As `dispatch`, for an elementwise op with which a gradient rule reads `g`, the gradient it was given, for the
+ * last time. Where nobody else holds it (Note [Gradient memory]), the result takes its place.
+ */
+export function dispatchOver(op: Op, g: Tensor, saved: readonly (Tensor | number)[]): Tensor {
+  return dispatchAll(op, [g, ...saved], undefined, '', canGiveWay(g, saved) ? 1 : 0)[0]!
+}
+
+// What the tape saved is never the gradient's own block, which must not be saved.
+function canGiveWay(g: Tensor, saved: readonly (Tensor | number)[]): boolean {
+  const { dtype, layout, offset, size, storage } = g
+  const { internal, pending, saves, bytes } = storage
+  if (!internal || pending !== 1 || saves !== 0 || isRecording() || config.checkNaN) return false
+  const isWhole = layout.contiguous && offset === 0 && bytes === bytesFor(dtypes[dtype].bytes, size)
+  return isWhole && saved.every((x) => typeof x === 'number' || x.dtype === dtype)
 }
 
 /** As `dispatchAll`, on a given backend: for ops that take no tensor, such as random draws. */
