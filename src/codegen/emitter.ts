@@ -194,7 +194,11 @@ export class Emitter extends ProgramBuilder {
     }
     const first = load(0)
     let rows = this.#pairs.get(first)
-    if (rows === undefined) this.#pairs.set(first, (rows = [first, load(lanes)]))
+    if (rows === undefined) {
+      // What few lanes want lies in one vector.
+      const isShort = count?.def.kind === 'const' && Number(count.def.value) <= lanes
+      this.#pairs.set(first, (rows = [first, isShort ? first : load(lanes)]))
+    }
     return this.transposed(rows, pair.row)
   }
 

@@ -9,7 +9,7 @@ import type { SoftmaxOptions } from '../ops/softmax.ts'
 import type { Tensor } from '../tensor/tensor.ts'
 import { checkOptions } from '../util/errors.ts'
 import { Module } from './module.ts'
-import { keepsNothing } from './passing.ts'
+import { runsOnly, keepsNothing } from './passing.ts'
 
 /** A layer that applies a function with fixed options. */
 abstract class Activation<O extends object = object> extends Module {
@@ -269,3 +269,6 @@ keepsNothing(
   Softmax,
   LogSoftmax,
 )
+runsOnly(ReLU, 'relu')
+runsOnly(Sigmoid, 'sigmoid')
+runsOnly(Tanh, 'tanh')

@@ -1,6 +1,6 @@
 /** @file The one way every operation goes: infer, find or build its plan, run it, record it. */
 import { bytesFor, type Backend, type Block } from '../backend/backend.ts'
-import { dtypes } from '../core/dtype.ts'
+import { dtypes, isFloat } from '../core/dtype.ts'
 import type { Layout } from '../core/layout.ts'
 import { config } from '../util/config.ts'
 import { DeviceError, InternalError } from '../util/errors.ts'
@@ -50,11 +50,23 @@ export function dispatchOver(op: Op, g: Tensor, saved: readonly (Tensor | number
 
 // What the tape saved is never the gradient's own block, which must not be saved.
 function canGiveWay(g: Tensor, saved: readonly (Tensor | number)[]): boolean {
-  const { dtype, layout, offset, size, storage } = g
-  const { internal, pending, saves, bytes } = storage
-  if (!internal || pending !== 1 || saves !== 0 || isRecording() || config.checkNaN) return false
-  const isWhole = layout.contiguous && offset === 0 && bytes === bytesFor(dtypes[dtype].bytes, size)
-  return isWhole && saved.every((x) => typeof x === 'number' || x.dtype === dtype)
+  const { internal, pending, saves } = g.storage
+  if (!internal || pending !== 1 || saves !== 0 || isRecording()) return false
+  return isReplaceable(g) && saved.every((x) => typeof x === 'number' || x.dtype === g.dtype)
+}
+
+// Whether an elementwise result of the same dtype would have the same form. The NaN check looks at inputs afterwards.
+function isReplaceable({ dtype, layout, offset, size, storage }: Tensor): boolean {
+  const isWhole = offset === 0 && storage.bytes === bytesFor(dtypes[dtype].bytes, size)
+  return isWhole && layout.contiguous && !config.checkNaN
+}
+
+/** As `dispatch`, for an elementwise op on a float tensor that the caller alone holds: the result may take its place. */
+export function dispatchOnto(op: Op, x: Tensor): Tensor {
+  const { pending, saves } = x.storage
+  const isRead = pending > 0 || saves > 0 || (op.savesInputs && isRecording())
+  const inPlace = !isRead && isFloat(x.dtype) && isReplaceable(x)
+  return dispatchAll(op, [x], undefined, '', inPlace ? 1 : 0)[0]!
 }
 
 /** As `dispatchAll`, on a given backend: for ops that take no tensor, such as random draws. */
