@@ -261,6 +261,7 @@ class NestLowering {
     const lanes = running === undefined ? this.#lanesOf(e) : 1
     if (lanes === 1 || !this.#traits.spells(e.combine, e.type, lanes)) {
       const along = running !== undefined && freeAxes(e).has(running.axis)
+      if (this.#isWrittenOut(e.axes)) return this.#reduceShort(e, along ? running.lanes : 1)
       const total = accumulator(b, e.combine, e.type, along ? running.lanes : 1)
       this.#nest(e.axes, () =>
         b.set(total, combineValues(b, e.combine, b.read(total), b.expr(e.value))),
@@ -274,6 +275,18 @@ class NestLowering {
     return [...totals.values()]
       .map((total) => b.across(e.combine, b.read(total)))
       .reduce((x, y) => combineValues(b, e.combine, x, y))
+  }
+
+  // Without loops there is no need for a variable, nor, but for the sign of a sum of zeros, for the identity.
+  #reduceShort(e: ReduceExpr, lanes: number): Value {
+    const b = this.#b
+    const identity = b.const(e.type, identityOf(e.combine, e.type))
+    let total = e.combine === 'add' ? identity : undefined
+    this.#nest(e.axes, () => {
+      const value = b.expr(e.value)
+      total = total === undefined ? value : combineValues(b, e.combine, total, value)
+    })
+    return b.splat(total ?? identity, lanes)
   }
 
   // How many lanes can run along the last axis of a reduction.
@@ -325,11 +338,15 @@ class NestLowering {
     b.storeAs(dtype, b.place(buffer, memoryOf[dtype], b.indexValue(index, axis)), value, b.tailMask)
   }
 
+  #isWrittenOut(axes: readonly Axis[]): boolean {
+    return isShort(axes) && !axes.some((a) => this.#scanned.has(a))
+  }
+
   #nest(axes: readonly Axis[], body: () => void): void {
     const [axis, ...rest] = axes
     if (axis === undefined) return body()
     const b = this.#b
-    if (isShort(axes) && !axes.some((a) => this.#scanned.has(a))) {
+    if (this.#isWrittenOut(axes)) {
       // Windows are walked without loops, so that positions of neighbouring taps share their sums.
       for (let i = 0; i < (axis.extent as number); i++)
         b.scope(() => {
