@@ -1,5 +1,5 @@
 /** @file The operators behind maximum pooling over any number of axes: largest elements, where they are, and the way back. */
-import type { KernelBuilder, Sum } from '../codegen/kernel-builder.ts'
+import type { KernelBuilder, Position, Sum } from '../codegen/kernel-builder.ts'
 import { dtypes } from '../core/dtype.ts'
 import { sizeOf, type Shape } from '../core/shape.ts'
 import { identityOf, type Axis, type Expr } from '../ir/expr.ts'
@@ -85,12 +85,17 @@ function positionOf(
   const isFloat = value.type === 'f32' || value.type === 'f64'
   const isLargest = isFloat ? s.or(s.eq(value, largest), s.ne(value, value)) : s.eq(value, largest)
   const counts = inside === undefined ? isLargest : s.and(isLargest, inside)
-  const position = places.reduce<Expr>(
-    (flat, place, i) => s.add(s.mul(flat, x.shape[i + 2]!), k.at(place)),
-    s.const('i32', 0),
-  )
+  const flat = (positions: readonly Position[]) =>
+    positions.reduce<Expr>(
+      (sum, position, i) => s.add(s.mul(sum, x.shape[i + 2]!), k.at(position)),
+      s.const('i32', 0),
+    )
+  // Taps count from the corner of the window, so that they are constants where they are written out.
+  const corner = places.map(({ terms, offset }) => ({ terms: terms.slice(0, 1), offset }))
+  const steps = taps.map((axis, i) => ({ axis, step: windows.dilation[i]!, offset: 0 }))
   const none = s.const('i32', 2147483647)
-  return k.reduce('min', taps, s.select(counts, position, none))
+  const first = k.reduce('min', taps, s.select(counts, flat(steps), none))
+  return s.add(flat(corner), first)
 }
 
 interface Spread extends Readonly<Record<string, unknown>> {
