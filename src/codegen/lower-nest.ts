@@ -70,6 +70,7 @@ class NestLowering {
       decompose: (e, lanes) => (e.kind === 'op' ? decompose(s, e, lanes, traits) : e),
       reduce: (e) => this.#reduce(e),
       scan: (e) => this.#scan(e),
+      pairLanes: traits.vectorBytes / 4,
     })
   }
 
@@ -238,11 +239,14 @@ class NestLowering {
     }
     if (this.#traits.tail === 'scalar' || isEmpty(at, end)) return
     const width = this.#widths(lanes).at(-1)!
-    b.loop(at, end, width, (i) => {
+    const rest = (i: Value) => {
       b.tailMask = b.lanesBelow(b.sub(end, i), width)
       body(i, width)
       b.tailMask = undefined
-    })
+    }
+    // Where it is certain that something is left, no loop asks.
+    if (at.def.kind === 'const' && end.def.kind === 'const') b.once(() => rest(at))
+    else b.loop(at, end, width, rest)
   }
 
   // 16 lanes on a register of 4 run as 16, then 4, then 1 (or a mask over 4).
@@ -289,6 +293,10 @@ class NestLowering {
     const last = e.axes[e.axes.length - 1]!
     const running = b.vectorAxis()
     const lanes = running === undefined ? this.#lanesOf(all) : 1
+    if (lanes === 1 && this.#isWrittenOut(e.axes)) {
+      const along = running !== undefined && freeAxes(e).has(running.axis)
+      return this.#reduceShort(e, along ? running.lanes : 1)
+    }
     const sums = all.map((x) => {
       const along = running !== undefined && freeAxes(x).has(running.axis)
       const widths = lanes > 1 ? this.#widths(lanes) : [along ? running.lanes : 1]
@@ -327,6 +335,18 @@ class NestLowering {
     for (const x of this.#reduces)
       if (x !== e && isAlike(x) && all.every((y) => !contains(x, y) && !contains(y, x))) all.push(x)
     return all
+  }
+
+  // Without loops there is no need for a variable, nor, but for the sign of a sum of zeros, for the identity.
+  #reduceShort(e: ReduceExpr, lanes: number): Value {
+    const b = this.#b
+    const identity = b.const(e.type, identityOf(e.combine, e.type))
+    let total = e.combine === 'add' ? identity : undefined
+    this.#nest(e.axes, () => {
+      const value = b.expr(e.value)
+      total = total === undefined ? value : combineValues(b, e.combine, total, value)
+    })
+    return b.splat(total ?? identity, lanes)
   }
 
   // How many lanes can run along the last axis of reductions.
@@ -380,11 +400,15 @@ class NestLowering {
     b.storeAs(dtype, b.place(buffer, memoryOf[dtype], b.indexValue(index, axis)), value, b.tailMask)
   }
 
+  #isWrittenOut(axes: readonly Axis[]): boolean {
+    return isShort(axes) && !axes.some((a) => this.#scanned.has(a))
+  }
+
   #nest(axes: readonly Axis[], body: () => void): void {
     const [axis, ...rest] = axes
     if (axis === undefined) return body()
     const b = this.#b
-    if (isShort(axes) && !axes.some((a) => this.#scanned.has(a))) {
+    if (this.#isWrittenOut(axes)) {
       // Windows are walked without loops, so that positions of neighbouring taps share their sums.
       for (let i = 0; i < (axis.extent as number); i++)
         b.scope(() => {
