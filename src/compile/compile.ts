@@ -75,7 +75,7 @@ export function compile<F extends AnyFunction>(fn: F, options: CompileOptions = 
     const i = entries.findIndex((entry) => entry.form === form && holds(entry.assumptions))
     const entry = i < 0 ? record(name, fn, tree, form) : entries.splice(i, 1)[0]!
     entries.push(entry)
-    if (entries.length > programLimit) entries.shift()
+    if (entries.length > programLimit) entries.shift()!.program.release()
     return entry.run(tree)
   }
   Object.defineProperties(compiled, {
