@@ -19,7 +19,7 @@ type Slots = Float64Array | Int32Array
 /** Knows where each buffer's address stands, and writes it there when it is another than before. */
 export class AddressTable {
   /** The buffers that are used, in order. */
-  readonly buffers: readonly number[]
+  readonly buffers: Int32Array
   /** By buffer: its uses lie from `#first[i]` to `#first[i + 1]`. */
   readonly #first: Int32Array
   readonly #slots: Int32Array
@@ -38,7 +38,7 @@ export class AddressTable {
     this.#slots = Int32Array.from(sorted, ({ slot }) => slot)
     this.#offsets = Float64Array.from(sorted, ({ offset }) => offset)
     this.#written = new Float64Array(bufferCount)
-    this.buffers = [...new Set(sorted.map(({ buffer }) => buffer))]
+    this.buffers = Int32Array.from(new Set(sorted.map(({ buffer }) => buffer)))
   }
 
   /** Buffer `i` begins at `address` from now on. */

@@ -1,9 +1,13 @@
 /** @file Where the buffers of a program are: in its arena, in memory of others, or in memory that is new at each run. */
+import type { Layout } from '../core/layout.ts'
 import type { Tensor } from '../tensor/tensor.ts'
 import { planArena, type Lifetime } from './arena.ts'
 import { placeOf, type Graph, type Value } from './graph.ts'
 import { mayOverwrite } from './in-place.ts'
 import type { Schedule } from './schedule.ts'
+import type { State, Trace } from './trace.ts'
+
+type States = Pick<Trace, 'states' | 'grads'>
 
 /** What a buffer is during a run. */
 export type Home =
@@ -12,10 +16,18 @@ export type Home =
   | { readonly kind: 'input'; readonly index: number }
   | { readonly kind: 'state'; readonly slot: number }
   | { readonly kind: 'constant'; readonly tensor: Tensor }
-  /** New memory at each run, that of a state if nobody else reads it. */
-  | { readonly kind: 'fresh'; readonly takesOver: number | undefined }
+  /** New memory at each run; that of the state which it becomes, if nobody else reads that. */
+  | { readonly kind: 'fresh'; readonly takesOver: Heir | undefined }
   /** No kernel touches it. */
   | { readonly kind: 'none' }
+
+/** A state, and what becomes of it. */
+export interface Heir {
+  readonly state: State
+  /** Of the new content in its buffer. */
+  readonly layout: Layout
+  readonly offset: number
+}
 
 export interface MemoryPlan {
   /** One per buffer of the schedule. */
@@ -24,18 +36,14 @@ export interface MemoryPlan {
 }
 
 /** Gives every buffer a home. */
-export function planMemory(graph: Graph, schedule: Schedule): MemoryPlan {
+export function planMemory(graph: Graph, trace: States, schedule: Schedule): MemoryPlan {
   const { buffers, bufferOf } = schedule
-  const bufferAt = (value: Value) => bufferOf.get(placeOf(value).base)!
-  /** Buffers that are wanted after the run, and the slot of the state that one becomes. */
-  const leaving = new Map<number, number | undefined>()
-  for (const value of graph.outputs) leaving.set(bufferAt(value), undefined)
-  for (const { slot, value } of graph.updates) leaving.set(bufferAt(value), slot)
+  const leaving = leavingBuffers(graph, trace, schedule)
   const lifetimes = lifetimesOf(schedule, leaving)
-  const statesAt = new Map<number, number>()
+  const statesAt = new Map<State, number>()
   const homes = buffers.map(({ value }, i): Home => {
     const node = value?.node
-    if (node?.kind === 'state') statesAt.set(node.slot, i)
+    if (node?.kind === 'state') statesAt.set(trace.states[node.slot]!, i)
     if (node?.kind === 'state') return { kind: 'state', slot: node.slot }
     if (node?.kind === 'constant') return { kind: 'constant', tensor: node.tensor }
     return leaving.has(i) ? { kind: 'fresh', takesOver: undefined } : { kind: 'none' }
@@ -45,10 +53,10 @@ export function planMemory(graph: Graph, schedule: Schedule): MemoryPlan {
     homes[bufferOf.get(results[0]!)!] = { kind: 'input', index }
   })
   const follows = (before: number, i: number) => mayFollow(schedule, lifetimes, before, i)
-  for (const [i, slot] of leaving) {
-    if (slot === undefined || homes[i]!.kind !== 'fresh') continue
-    const old = statesAt.get(slot)
-    if (old === undefined || follows(old, i)) homes[i] = { kind: 'fresh', takesOver: slot }
+  for (const [i, heir] of leaving) {
+    if (heir === undefined || homes[i]!.kind !== 'fresh') continue
+    const old = statesAt.get(heir.state)
+    if (old === undefined || follows(old, i)) homes[i] = { kind: 'fresh', takesOver: heir }
   }
   const inside = buffers.flatMap((_, i) =>
     homes[i]!.kind === 'none' && lifetimes[i]!.to >= 0 ? i : [],
@@ -59,6 +67,32 @@ export function planMemory(graph: Graph, schedule: Schedule): MemoryPlan {
     for (const i of members) homes[i] = { kind: 'arena', offset: plan.offsets[k]! }
   })
   return { homes, arenaBytes: plan.bytes }
+}
+
+/** Buffers that are wanted after the run, and of which state one is the new content. */
+function leavingBuffers(
+  graph: Graph,
+  { states, grads }: States,
+  { bufferOf }: Schedule,
+): Map<number, Heir | undefined> {
+  const bufferAt = (value: Value) => bufferOf.get(placeOf(value).base)!
+  const leaving = new Map<number, Heir | undefined>()
+  const outputs = graph.outputs.map(bufferAt)
+  for (const i of outputs) leaving.set(i, undefined)
+  for (const { leaf, output } of grads) {
+    if (output === undefined || leaf.backend.symbolic) continue
+    const i = outputs[output]!
+    // What leaves as something else as well may be kept by whoever gets that.
+    if (outputs.indexOf(i) !== outputs.lastIndexOf(i)) continue
+    const state = states.find((x) => x.kind === 'grad' && x.leaf === leaf)
+    const { layout, offset } = placeOf(graph.outputs[output]!)
+    leaving.set(i, { state: state ?? { kind: 'grad', leaf }, layout, offset })
+  }
+  for (const { slot, value } of graph.updates) {
+    const { layout, offset } = placeOf(value)
+    leaving.set(bufferAt(value), { state: states[slot]!, layout, offset })
+  }
+  return leaving
 }
 
 function lifetimesOf(

@@ -3,13 +3,15 @@ import type { Backend, Executable, ProgramExecutable } from '../backend/backend.
 import { launchEach } from '../backend/launch-each.ts'
 import { dtypes } from '../core/dtype.ts'
 import { holdKernel, kernelOf, letGoKernel } from '../tensor/plan.ts'
+import { assert } from '../util/errors.ts'
 import type { Schedule } from './schedule.ts'
 
 /** Knows nothing of the program, so that it can be released when the collector has taken that. */
 export class ProgramKernels {
-  readonly executable: ProgramExecutable
+  readonly #executable: ProgramExecutable
   readonly #backend: Backend
   readonly #held: Executable[] = []
+  #isReleased = false
 
   constructor(backend: Backend, { kernels, buffers }: Schedule) {
     this.#backend = backend
@@ -28,12 +30,20 @@ export class ProgramKernels {
       }
     })
     const bytes = buffers.map((x) => x.bytes)
-    this.executable = backend.program?.(steps, bytes) ?? launchEach(steps)
+    this.#executable = backend.program?.(steps, bytes) ?? launchEach(steps)
+  }
+
+  /** As `ProgramExecutable.run`. */
+  run(...run: Parameters<ProgramExecutable['run']>): number | undefined {
+    assert(!this.#isReleased, 'a program that was released is run')
+    return this.#executable.run(...run)
   }
 
   /** Lets the kernels go; nobody runs the program any more. A second time does nothing. */
   release(): void {
-    if (this.#held.length > 0) this.executable.release?.()
-    for (const kernel of this.#held.splice(0)) letGoKernel(this.#backend, kernel)
+    if (this.#isReleased) return
+    this.#isReleased = true
+    this.#executable.release?.()
+    for (const kernel of this.#held) letGoKernel(this.#backend, kernel)
   }
 }

@@ -1,25 +1,21 @@
 /** @file A traced function, ready to run: its kernels over one arena, its states, and what JavaScript does at each run. */
-import type { Backend, Block } from '../backend/backend.ts'
-import { dtypes } from '../core/dtype.ts'
-import { replaceValue, type Cell } from '../tensor/cell.ts'
-import { engine } from '../tensor/engine.ts'
-import { Tensor } from '../tensor/tensor.ts'
-import { config, debug } from '../util/config.ts'
+import type { Backend } from '../backend/backend.ts'
+import { replaceGrad, replaceValue, type Cell } from '../tensor/cell.ts'
+import type { Tensor } from '../tensor/tensor.ts'
+import { debug } from '../util/config.ts'
 import { fuse } from './fuse.ts'
 import { isValue, placeOf, type CallNode, type Graph, type Value } from './graph.ts'
 import { planMemory, type Home } from './homes.ts'
 import { ProgramKernels } from './kernels.ts'
+import { Places, type View } from './places.ts'
 import { printSchedule, scheduleGraph, type Schedule } from './schedule.ts'
-import type { State, Trace } from './trace.ts'
+import type { GradOutcome, Trace } from './trace.ts'
 
-/** A value that leaves the program, and where its elements begin in the buffer of that index. */
-interface Leaving {
-  readonly buffer: number
-  readonly value: Value
+/** A value that leaves the program. */
+interface Leaving extends View {
+  /** In memory that was new in this run, or was a state's own. */
+  readonly isFresh: boolean
 }
-
-type WithBuffer<H> = H & { readonly buffer: number }
-type HomeOf<K extends Home['kind']> = WithBuffer<Home & { kind: K }>
 
 export class Program {
   readonly graph: Graph
@@ -30,72 +26,58 @@ export class Program {
   readonly #trace: Pick<Trace, 'states' | 'actions'>
   /** Of each kernel, the call that complains when its check fails. */
   readonly #nodes: readonly CallNode[]
-  readonly #schedule: Pick<Schedule, 'buffers' | 'bufferOf'>
+  readonly #bufferOf: Schedule['bufferOf']
   readonly #homes: readonly Home[]
-  readonly #arenas: readonly HomeOf<'arena'>[]
-  readonly #inputs: readonly HomeOf<'input'>[]
-  readonly #states: readonly HomeOf<'state'>[]
-  readonly #constants: readonly HomeOf<'constant'>[]
-  readonly #fresh: readonly HomeOf<'fresh'>[]
   readonly #outputs: readonly Leaving[]
-  readonly #updates: readonly (Leaving & { readonly slot: number; readonly isFresh: boolean })[]
+  readonly #updates: readonly (Leaving & { readonly slot: number })[]
+  readonly #grads: readonly GradOutcome[]
   readonly #kernels: ProgramKernels
-  /** Where each buffer is: in the arena for good, or since the last run began. */
-  readonly #blocks: Block[] = []
-  readonly #bases: number[] = []
+  readonly #places: Places
   readonly #numbers: number[]
-  /** The arena, and what else the program keeps from run to run. */
-  readonly #own: Block[] = []
 
   constructor(
     backend: Backend,
     graph: Graph,
-    { states, actions, numberCount }: Pick<Trace, 'states' | 'actions' | 'numberCount'>,
+    trace: Pick<Trace, 'states' | 'grads' | 'actions' | 'numberCount'>,
   ) {
     this.backend = backend
     this.graph = graph
-    this.#trace = { states, actions }
-    this.#numbers = new Array<number>(numberCount).fill(0)
+    this.#trace = trace
+    this.#numbers = new Array<number>(trace.numberCount).fill(0)
     const schedule = fuse(graph, scheduleGraph(graph))
     debug(2, () => `compile: kernels\n${printSchedule(schedule)}`)
-    const { buffers, bufferOf, kernels } = schedule
-    this.#schedule = { buffers, bufferOf }
+    const { bufferOf, kernels } = schedule
+    this.#bufferOf = bufferOf
     this.#nodes = kernels.map(({ node }) => node)
     this.kernelCount = kernels.length
-    const { homes, arenaBytes } = planMemory(graph, schedule)
-    this.#homes = homes
-    this.arenaBytes = arenaBytes
-    const at = <K extends Home['kind']>(kind: K) =>
-      homes.flatMap((home, buffer) =>
-        home.kind === kind ? [{ ...home, buffer } as HomeOf<K>] : [],
-      )
-    this.#arenas = at('arena')
-    this.#inputs = at('input')
-    this.#states = at('state')
-    this.#constants = at('constant')
-    this.#fresh = at('fresh')
-    this.#outputs = graph.outputs.map((value) => ({ buffer: this.#bufferOf(value), value }))
-    this.#updates = graph.updates.map(({ slot, value }) => {
-      const buffer = this.#bufferOf(value)
-      return { slot, value, buffer, isFresh: homes[buffer]!.kind === 'fresh' }
-    })
+    const plan = planMemory(graph, trace, schedule)
+    this.#homes = plan.homes
+    this.arenaBytes = plan.arenaBytes
+    this.#outputs = graph.outputs.map((value) => this.#leaving(value))
+    this.#updates = graph.updates.map(({ slot, value }) => ({ slot, ...this.#leaving(value) }))
+    // Gradients of arguments are the caller's business.
+    this.#grads = trace.grads.filter(({ leaf }) => !leaf.backend.symbolic)
+    const bytes = schedule.buffers.map((x) => x.bytes)
+    this.#places = new Places(backend, plan, bytes, trace.states)
     this.#kernels = new ProgramKernels(backend, schedule)
     forgotten.register(this, this.#kernels, this)
   }
 
   /** Runs on contiguous tensors of the shapes and dtypes that were traced. */
   run(inputs: readonly Tensor[]): Tensor[] {
+    const places = this.#places
     this.#act()
-    this.#place(inputs)
-    const failed = this.#kernels.executable.run(this.#blocks, this.#bases, this.#numbers)
+    places.fill(inputs)
+    const failed = this.#kernels.run(places.blocks, places.bases, this.#numbers)
     if (failed !== undefined) {
       const complaint = this.#complaint(failed)
-      this.#forget()
+      places.forget()
       throw complaint
     }
-    const outputs = this.#outputs.map((x) => this.#tensor(x))
+    const outputs = this.#outputs.map((x) => places.tensor(x))
     this.#update()
-    this.#forget()
+    this.#setGrads(outputs)
+    places.forget()
     return outputs
   }
 
@@ -103,7 +85,7 @@ export class Program {
   release(): void {
     forgotten.unregister(this)
     this.#kernels.release()
-    for (const block of this.#own) this.backend.free(block)
+    this.#places.release()
   }
 
   #act(): void {
@@ -119,63 +101,25 @@ export class Program {
     }
   }
 
-  // Says where each buffer is in this run.
-  #place(inputs: readonly Tensor[]): void {
-    if (this.#own.length === 0) this.#placeArena()
-    const { states } = this.#trace
-    for (const { buffer, index } of this.#inputs) this.#placeAt(buffer, inputs[index]!)
-    for (const { buffer, slot } of this.#states) this.#placeAt(buffer, tensorOf(states[slot]!))
-    for (const { buffer, tensor } of this.#constants) this.#placeAt(buffer, tensor)
-    for (const { buffer, takesOver } of this.#fresh)
-      this.#blocks[buffer] =
-        (takesOver === undefined ? undefined : freeBlockOf(states[takesOver]!)) ??
-        this.backend.allocate(this.#schedule.buffers[buffer]!.bytes)
-  }
-
-  #placeAt(buffer: number, t: Tensor): void {
-    this.#blocks[buffer] = t.storage
-    this.#bases[buffer] = t.offset * dtypes[t.dtype].bytes
-  }
-
-  // Where memory is guarded, each buffer has a block of its own, to find kernels that stray in the arena.
-  #placeArena(): void {
-    const { buffers } = this.#schedule
-    const allocate = (bytes: number) => {
-      const block = this.backend.allocate(bytes)
-      this.#own.push(block)
-      return block
-    }
-    const arena = allocate(Math.max(1, this.arenaBytes))
-    for (let i = 0; i < buffers.length; i++) {
-      this.#blocks[i] = arena
-      this.#bases[i] = 0
-    }
-    for (const { buffer, offset } of this.#arenas)
-      if (config.guard) this.#blocks[buffer] = allocate(buffers[buffer]!.bytes)
-      else this.#bases[buffer] = offset
-  }
-
-  #bufferOf(value: Value): number {
-    return this.#schedule.bufferOf.get(placeOf(value).base)!
-  }
-
-  #tensor({ buffer, value }: Leaving): Tensor {
-    const { layout, offset } = placeOf(value)
-    const at = this.#bases[buffer]! / dtypes[value.dtype].bytes + offset
-    return new Tensor(this.#blocks[buffer]!, layout, at, value.dtype, this.backend)
+  #leaving(value: Value): Leaving {
+    const { base, layout, offset } = placeOf(value)
+    const buffer = this.#bufferOf.get(base)!
+    const isFresh = this.#homes[buffer]!.kind === 'fresh'
+    return { buffer, layout, offset, dtype: value.dtype, isFresh }
   }
 
   // The states whose new content is not in their own memory already.
   #update(): void {
     const { states } = this.#trace
+    const { blocks } = this.#places
     const changed: { readonly cell: Cell; readonly content: Tensor; readonly isFresh: boolean }[] =
       []
     for (const update of this.#updates) {
       const { slot, buffer, isFresh } = update
       const state = states[slot]!
       // All handles are there before the first cell gives its memory up, which another may become.
-      if (state.kind === 'cell' && state.cell.storage !== this.#blocks[buffer])
-        changed.push({ cell: state.cell, content: this.#tensor(update), isFresh })
+      if (state.kind === 'cell' && state.cell.storage !== blocks[buffer])
+        changed.push({ cell: state.cell, content: this.#places.tensor(update), isFresh })
     }
     for (const { cell, content, isFresh } of changed)
       if (isFresh) replaceValue(cell, content)
@@ -185,41 +129,32 @@ export class Program {
       }
   }
 
+  // A gradient that only its leaf has is freed with it, or overwritten by the next run, unless user code sees it.
+  #setGrads(outputs: readonly Tensor[]): void {
+    for (const { leaf, output } of this.#grads) {
+      const grad = output === undefined ? undefined : outputs[output]!
+      if (grad === undefined || !this.#isOnlyGrad(output!)) leaf.grad = grad
+      else if (grad.storage !== leaf.gradSlot?.storage) replaceGrad(leaf, grad)
+      // It is there already; of the new handle nobody knows.
+      else grad.storage.shares--
+    }
+  }
+
+  #isOnlyGrad(output: number): boolean {
+    const home = this.#homes[this.#outputs[output]!.buffer]!
+    return home.kind === 'fresh' && home.takesOver?.state.kind === 'grad'
+  }
+
   // The call that a check of the kernel belongs to says what is wrong with its operands.
   #complaint(kernel: number): Error {
     const { op, inputs, attributes } = this.#nodes[kernel]!
-    const values = inputs.filter(isValue).map((value) => ({ value, buffer: this.#bufferOf(value) }))
-    const error = values.every(({ buffer }) => this.#homes[buffer]!.kind !== 'none')
-      ? op.complain?.(
-          values.map((x) => this.#tensor(x)),
-          attributes,
-        )
-      : undefined
+    const values = inputs.filter(isValue).map((value) => this.#leaving(value))
+    const isThere = values.every(({ buffer }) => this.#homes[buffer]!.kind !== 'none')
+    const tensors = () => values.map((x) => this.#places.tensor(x))
+    const error = isThere ? op.complain?.(tensors(), attributes) : undefined
     return error ?? new Error(`${op.name}: a check failed`)
-  }
-
-  // Keeps nothing alive that is not the program's own.
-  #forget(): void {
-    const blocks = this.#blocks
-    const arena = this.#own[0]!
-    for (const { buffer } of this.#inputs) blocks[buffer] = arena
-    for (const { buffer } of this.#states) blocks[buffer] = arena
-    for (const { buffer } of this.#fresh) blocks[buffer] = arena
   }
 }
 
 /** Programs that the collector takes let go of their kernels. */
 const forgotten = new FinalizationRegistry<ProgramKernels>((kernels) => kernels.release())
-
-function tensorOf(state: State): Tensor {
-  if (state.kind === 'cell') return state.cell
-  const { gradSlot } = state.leaf
-  return gradSlot === undefined ? engine().zerosLike(state.leaf) : engine().contiguous(gradSlot)
-}
-
-/** The memory of a cell that nobody else reads. */
-function freeBlockOf(state: State): Block | undefined {
-  if (state.kind !== 'cell') return undefined
-  const { storage } = state.cell
-  return storage.shares === 1 && storage.saves === 0 ? storage : undefined
-}

@@ -5,8 +5,10 @@ import {
   getNumThreads,
   manualSeed,
   randn,
+  noGrad,
   setNumThreads,
   tensor,
+  tidy,
   type Tensor,
 } from 'tandem'
 import * as nn from 'tandem/nn'
@@ -190,6 +192,74 @@ describe.each(readableBackends)('programs on %s', (device) => {
         [7, 8],
       ],
     ])
+  })
+
+  test('gradients stay in their memory from run to run, unless somebody has seen them', () => {
+    const weight = new nn.Parameter(tensor([1, 2], { device }))
+    const step = compile((x: Tensor) => {
+      weight.grad = undefined
+      weight.mul(x).sum().backward()
+    })
+    const run = (...x: number[]) => {
+      step(tensor(x, { device }))
+      return weight.gradSlot!.storage
+    }
+    const block = run(1, 1)
+    expect(run(2, 3)).toBe(block)
+    const seen = weight.grad!
+    expect(run(4, 5)).not.toBe(block)
+    expect([seen.toArraySync(), weight.grad!.toArraySync()]).toEqual([
+      [2, 3],
+      [4, 5],
+    ])
+    const accumulate = compile((x: Tensor) => weight.mul(x).sum().backward())
+    for (let i = 0; i < 3; i++) accumulate(tensor([1, 10], { device }))
+    expect(weight.grad!.toArraySync()).toEqual([7, 35])
+    expect(seen.toArraySync()).toEqual([2, 3])
+  })
+
+  test("a gradient that two leaves have, or that is returned, is nobody's own", () => {
+    const [a, b] = [1, 2].map((x) => new nn.Parameter(tensor([x, x], { device })))
+    const step = compile((x: Tensor) => {
+      a!.grad = b!.grad = undefined
+      a!.add(b!).mul(x).sum().backward()
+      return a!.grad
+    })
+    const first = step(tensor([1, 2], { device })) as unknown as Tensor
+    const second = step(tensor([3, 4], { device })) as unknown as Tensor
+    const all = [first, second, a!.grad!, b!.grad!].map((t) => t.toArraySync())
+    expect(all).toEqual([
+      [1, 2],
+      [3, 4],
+      [3, 4],
+      [3, 4],
+    ])
+  })
+
+  test('another dtype of a parameter is another program', () => {
+    const layer = new nn.Linear(2, 2)
+    layer.to(device)
+    const f = compile((x: Tensor) =>
+      noGrad(() => layer.forward(x.cast(layer.weight.dtype)).cast('float32')),
+    )
+    const x = randn([3, 2]).to(device)
+    const before = f(x)
+    layer.cast('float64')
+    const after = f(x)
+    expect(f.programs.length).toBe(2)
+    expect(after.sub(before).abs().max().itemSync()).toBeLessThan(1e-5)
+  })
+
+  test('tidy frees results that are not its own', () => {
+    const f = compile((x: Tensor) => [x.add(1), x.add(2)])
+    let lost: Tensor
+    const kept = tidy(() => {
+      const [a, b] = f(tensor([1], { device }))
+      lost = b!
+      return a!
+    })
+    expect(kept.toArraySync()).toEqual([2])
+    if (device !== 'reference') expect(() => lost.toArraySync()).toThrow(/was freed/)
   })
 
   test('a reduction is not written over what it reads', () => {
