@@ -9,6 +9,7 @@ import {
   setNumThreads,
   tensor,
   tidy,
+  zeros,
   type Tensor,
 } from 'tandem'
 import * as nn from 'tandem/nn'
@@ -280,6 +281,33 @@ describe.each(readableBackends)('programs on %s', (device) => {
       .softmax({ axis: 1 })
       .mul(y)
     for (let i = 0; i < 2; i++) expect(f(x).itemSync()).toBeCloseTo(expected.sum().itemSync(), 4)
+  })
+})
+
+describe('programs on wasm', () => {
+  test('survive being moved out of linear memory', () => {
+    const wasm = { device: 'wasm' }
+    const weight = new nn.Buffer(tensor([1, 2, 3], wasm))
+    const table = tensor([10, 20, 30], wasm)
+    const f = compile((index: Tensor, x: Tensor) => {
+      weight.assign(weight.mul(2))
+      return table
+        .indexSelect(0, index)
+        .mul(x.exp().sum({ keepDims: true }))
+        .add(weight)
+    })
+    const index = int32(2, 0, 1).to('wasm')
+    const run = () => f(index, tensor([0, 0], wasm)).toArraySync()
+    expect(run()).toEqual([62, 24, 46])
+    for (let round = 0; round < 3; round++) {
+      // Forgotten at once, and several times what linear memory holds before the oldest go.
+      for (let i = 0; i < 80; i++) zeros([1 << 20], wasm).add(1)
+      const factor = 2 ** (round + 2)
+      expect(run()).toEqual([60 + factor, 20 + 2 * factor, 40 + 3 * factor])
+      expect(() => f(index.add(1), tensor([0], wasm))).toThrow(/indexSelect/)
+      // What comes before the check has been done, as in a function that is not compiled.
+      weight.assign(weight.mul(0.5))
+    }
   })
 })
 

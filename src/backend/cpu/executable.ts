@@ -124,7 +124,7 @@ export class CpuExecutable implements Executable {
     const split = this.#split
     slots[control.count] = split.count
     slots[control.grain] = split.grain
-    slots[control.wakes] = split.wakes
+    slots[control.wakes] = split.cost >= wakeCost ? 1 : 0
     if (form.scratch !== undefined)
       slots[form.scratch] = this.#launcher.scratchAt(this.scratchBytes)
     if (form.status !== undefined) slots[form.status] = pool.statusAt
@@ -168,29 +168,31 @@ export class CpuExecutable implements Executable {
   }
 }
 
-/** How many iterations there are, how many are handed out at a time, and whether to wake threads for them. */
+/** How many iterations there are, and how many are handed out at a time. */
 export interface Split {
   readonly count: number
   readonly grain: number
-  readonly wakes: 0 | 1
+  /** Instructions of all iterations together, roughly; see `wakeCost`. */
+  readonly cost: number
 }
 
 /** One call does it all. */
-const unshared: Split = { count: 0, grain: 1, wakes: 0 }
+const unshared: Split = { count: 0, grain: 1, cost: 0 }
 
 function splitAmong(share: Share, sizes: readonly number[], threads: number): Split {
   const count = share.count(sizes)
-  if (threads === 1) return { count, grain: Math.max(count, 1), wakes: 0 }
-  if (config.shareAll) return { count, grain: 1, wakes: 1 }
-  const cost = Math.max(1, share.cost(sizes))
-  const smallest = Math.ceil(chunkCost / cost)
+  if (threads === 1) return { count, grain: Math.max(count, 1), cost: 0 }
+  if (config.shareAll) return { count, grain: 1, cost: wakeCost }
+  const each = Math.max(1, share.cost(sizes))
+  const cost = count * each
+  const smallest = Math.ceil(chunkCost / each)
   const fair = Math.ceil(count / (threads * (share.isInRuns ? 1 : chunksPerThread)))
-  return { count, grain: Math.max(1, smallest, fair), wakes: count * cost >= wakeCost ? 1 : 0 }
+  return { count, grain: Math.max(1, smallest, fair), cost }
 }
 
 /** Instructions a chunk should have at least: sharing a loop takes a quarter of a microsecond. */
 const chunkCost = 20_000
 /** From this many instructions on it pays to wake threads that sleep: up to twenty microseconds. */
-const wakeCost = 100_000
+export const wakeCost = 100_000
 /** Threads are interrupted now and then: with several chunks each, the others make up for it. */
 const chunksPerThread = 4

@@ -3,7 +3,7 @@ import type { Block, ProgramExecutable, ProgramStep } from '../backend.ts'
 import { AddressTable, type AddressUse, type NumberUse } from '../argument-table.ts'
 import { freedError } from '../freed.ts'
 import type { CpuBlock } from './block.ts'
-import type { CpuExecutable, Launcher } from './executable.ts'
+import { wakeCost, type CpuExecutable, type Launcher } from './executable.ts'
 import { control } from './thread-code.ts'
 
 /**
@@ -102,14 +102,21 @@ export class CpuProgram implements ProgramExecutable {
   #share(): void {
     const { pool } = this.#launcher
     this.#threads = pool.threads
-    this.#isShared = false
+    const slots = this.#slots
+    let first: number | undefined
+    let sharedCost = 0
     for (const { executable, step, at } of this.#steps) {
-      const { count, grain, wakes } = executable.splitFor(step.sizes)
-      this.#slots[at + control.count] = count
-      this.#slots[at + control.grain] = grain
-      this.#slots[at + control.wakes] = wakes
-      if (count > grain) this.#isShared = true
+      const { count, grain, cost } = executable.splitFor(step.sizes)
+      slots[at + control.count] = count
+      slots[at + control.grain] = grain
+      slots[at + control.wakes] = cost >= wakeCost ? 1 : 0
+      if (count <= grain) continue
+      first ??= at
+      sharedCost += cost
     }
+    this.#isShared = first !== undefined
+    // Once awake they stay so to the end: what no kernel is worth alone, all may be worth together.
+    if (first !== undefined && sharedCost >= wakeCost) slots[first + control.wakes] = 1
     if (this.#isShared && pool.started < pool.threads) pool.start()
   }
 }
