@@ -1,11 +1,12 @@
 /** @file compile(): a function, recorded once per form of its arguments, and from then on run as one program. */
 import type { Backend } from '../backend/backend.ts'
 import { currentBackend } from '../ops/create.ts'
+import { Cell, replaceGrad } from '../tensor/cell.ts'
 import { engine } from '../tensor/engine.ts'
 import { isRecording } from '../tensor/tape.ts'
 import type { Tensor } from '../tensor/tensor.ts'
 import { tracing } from '../tensor/tracing.ts'
-import { debug } from '../util/config.ts'
+import { config, debug } from '../util/config.ts'
 import { checkOptions, DeviceError, GradError, TraceError, ValueError } from '../util/errors.ts'
 import type { Graph } from './graph.ts'
 import { Program } from './program.ts'
@@ -68,9 +69,10 @@ export function compile<F extends AnyFunction>(fn: F, options: CompileOptions = 
   const name = options.name ?? (fn.name || 'program')
   const entries: Entry[] = []
   const compiled = (...args: unknown[]): unknown => {
-    // Inside another trace it is a part of that program.
-    if (tracing !== undefined) return fn(...(args as never[]))
-    const tree = takeApart('argument', args)
+    // Inside another trace it is a part of that program, and only eager operations are looked at for NaN.
+    if (tracing !== undefined || config.checkNaN) return fn(...(args as never[]))
+    // A cell is the same object inside, so that it can be changed there.
+    const tree = takeApart('argument', args, (t) => t instanceof Cell)
     const form = formOfCall(tree)
     const i = entries.findIndex((entry) => entry.form === form && holds(entry.assumptions))
     const entry = i < 0 ? record(name, fn, tree, form) : entries.splice(i, 1)[0]!
@@ -89,8 +91,11 @@ const holds = (assumptions: readonly Assumption[]): boolean =>
   assumptions.every(({ read, value }) => Object.is(read(), value))
 
 function formOfCall({ form, tensors }: Tree): string {
-  const specs = tensors.map((t) => `${t.dtype}${t.shape.join('x')}${t.device}${t.requiresGrad}`)
-  return `${form}|${specs.join()}|${isRecording()}`
+  const specs = tensors.map(
+    (t) => `${t.dtype}${t.shape.join('x')}${t.device}${t.requiresGrad}${t.gradSlot === undefined}`,
+  )
+  const device = tensors.length === 0 ? currentBackend().name : ''
+  return `${form}|${specs.join()}|${device}${isRecording()}`
 }
 
 const reportOf = ({ graph, backend, kernelCount, arenaBytes }: Program): CompiledProgram => ({
@@ -101,27 +106,31 @@ const reportOf = ({ graph, backend, kernelCount, arenaBytes }: Program): Compile
 })
 
 function record(name: string, fn: AnyFunction, tree: Tree, form: string): Entry {
-  const backend = backendOf(tree.tensors)
   const begin = performance.now()
   let result: Tree | undefined
   let leaves: readonly Tensor[] = []
-  const specs = tree.tensors.map(({ shape, dtype }, i) => ({ name: `x${i}`, shape, dtype }))
-  const traced = trace(backend, specs, (inputs) => {
-    inputs.forEach((x, i) => tree.tensors[i]!.requiresGrad && x.requireGrad())
-    leaves = inputs
-    const returned = fn(...(tree.rebuild(inputs) as never[]))
+  const specs = inputsOf(tree).map(({ shape, dtype }, i) => ({ name: `x${i}`, shape, dtype }))
+  const traced = trace(backendOf(tree.tensors), specs, (inputs, recorder) => {
+    leaves = inputs.slice(0, tree.tensors.length)
+    let next = leaves.length
+    leaves.forEach((x, i) => {
+      const { requiresGrad, gradSlot } = tree.tensors[i]!
+      x.requireGrad(requiresGrad)
+      if (gradSlot !== undefined) x.grad = inputs[next++]!
+    })
+    const returned = fn(...(tree.rebuild(leaves) as never[]))
     if (returned instanceof Promise)
       throw new TraceError(
         `compile: ${name} returned a promise. A program is recorded in one go: keep await outside of it`,
       )
-    result = takeApart('the result', returned)
+    result = takeApart('the result', returned, (t) => t instanceof Cell && recorder.isOutside(t))
     if (isRecording() && result.tensors.some((t) => t.node !== undefined && !t.node.isReleased))
       throw new GradError(
         `compile: ${name} returns a tensor with history, which a program cannot carry on. Call backward() inside the function, or return it detached`,
       )
     return result.tensors
   })
-  const { graph, grads, assumptions, returned } = traced
+  const { graph, backend, grads, assumptions } = traced
   const program = new Program(backend, graph, traced)
   debug(
     1,
@@ -136,24 +145,29 @@ function record(name: string, fn: AnyFunction, tree: Tree, form: string): Entry 
     form,
     program,
     assumptions,
-    run({ tensors }) {
-      const outputs = program.run(tensors.map((t) => engine().contiguous(t)))
+    run(called) {
+      const outputs = program.run(inputsOf(called).map((t) => engine().contiguous(t)))
       for (const { leaf, argument, output } of targets)
         setGrad(
-          argument < 0 ? leaf : tensors[argument]!,
+          argument < 0 ? leaf : called.tensors[argument]!,
           output === undefined ? undefined : outputs[output]!,
-          argument >= 0,
         )
-      return result!.rebuild(outputs.slice(0, returned.length))
+      return result!.rebuild(outputs)
     },
   }
 }
 
-// Of an argument, the gradient that it had is not known to the program.
-function setGrad(leaf: Tensor, value: Tensor | undefined, adds: boolean): void {
-  const before = leaf.gradSlot
-  leaf.grad =
-    adds && before !== undefined && value !== undefined ? engine().add(before, value) : value
+/** The tensors among the arguments, and after them the gradients that they have. */
+const inputsOf = ({ tensors }: Tree): Tensor[] => [
+  ...tensors,
+  ...tensors.flatMap((t) => t.gradSlot ?? []),
+]
+
+function setGrad(t: Tensor, gradient: Tensor | undefined): void {
+  if (!t.isLeaf) {
+    if (gradient !== undefined) t.backward({ gradient })
+  } else if (gradient?.storage.shares === 1) replaceGrad(t, gradient)
+  else t.grad = gradient
 }
 
 function backendOf(tensors: readonly Tensor[]): Backend {

@@ -2,15 +2,14 @@
 import type { Backend, Block, Executable } from '../backend/backend.ts'
 import { bytesFor } from '../backend/backend.ts'
 import { dtypes } from '../core/dtype.ts'
-import { layoutOf } from '../core/layout.ts'
 import { sizeOf } from '../core/shape.ts'
 import { replaceValue } from '../tensor/cell.ts'
 import { engine } from '../tensor/engine.ts'
 import { kernelOf } from '../tensor/plan.ts'
 import { Tensor } from '../tensor/tensor.ts'
-import { LiveNumber } from '../tensor/tracing.ts'
+import type { LiveNumber } from '../tensor/tracing.ts'
 import { planArena } from './arena.ts'
-import { placeOf, type Graph, type Value } from './graph.ts'
+import { isValue, placeOf, type CallNode, type Graph, type Value } from './graph.ts'
 import { scheduleGraph, type Schedule } from './schedule.ts'
 import type { State, Trace } from './trace.ts'
 
@@ -31,7 +30,7 @@ interface Launch {
   readonly elementBytes: readonly number[]
   readonly sizes: readonly number[]
   readonly params: readonly (number | LiveNumber)[]
-  readonly complain: () => Error
+  readonly node: CallNode
 }
 
 export class Program {
@@ -41,6 +40,7 @@ export class Program {
   readonly arenaBytes: number
   readonly #trace: Pick<Trace, 'states' | 'actions' | 'numberCount'>
   readonly #homes: readonly Home[]
+  readonly #bufferOf: (value: Value) => number
   readonly #launches: readonly Launch[]
   readonly #outputs: readonly { readonly buffer: number; readonly value: Value }[]
   readonly #updates: readonly {
@@ -71,11 +71,11 @@ export class Program {
         buffers: operands.map((x) => x.buffer),
         offsets: operands.map((x) => x.offset),
         elementBytes: step.group.buffers.map(({ dtype }) => dtypes[dtype].bytes),
-        complain: () =>
-          node.op.complain?.([], node.attributes) ?? new Error(`${node.op.name}: a check failed`),
+        node,
       }
     })
     const bufferOf = (value: Value) => schedule.bufferOf.get(placeOf(value).base)!
+    this.#bufferOf = bufferOf
     this.#outputs = graph.outputs.map((value) => ({ buffer: bufferOf(value), value }))
     this.#updates = graph.updates.map(({ slot, value }) => ({
       slot,
@@ -126,7 +126,12 @@ export class Program {
       }
       bases.push(base)
     }
-    for (const { executable, buffers, offsets, elementBytes, sizes, params, complain } of this
+    const tensorAt = (value: Value, buffer: number): Tensor => {
+      const { layout, offset } = placeOf(value)
+      const at = bases[buffer]! / dtypes[value.dtype].bytes + offset
+      return new Tensor(blocks[buffer]!, layout, at, value.dtype, backend)
+    }
+    for (const { executable, buffers, offsets, elementBytes, sizes, params, node } of this
       .#launches) {
       const isRight = executable.launch(
         buffers.map((b) => blocks[b]!),
@@ -134,21 +139,25 @@ export class Program {
         sizes,
         params.map((x) => (typeof x === 'number' ? x : numbers[x.slot]!)),
       )
-      if (!isRight) throw complain()
+      if (isRight) continue
+      const tensors = node.inputs.filter(isValue).map((x) => tensorAt(x, this.#bufferOf(x)))
+      throw (
+        node.op.complain?.(tensors, node.attributes) ?? new Error(`${node.op.name}: a check failed`)
+      )
     }
-    const outputs = this.#outputs.map(({ buffer, value }) => {
-      const { layout, offset } = placeOf(value)
-      const at = bases[buffer]! / dtypes[value.dtype].bytes + offset
-      return new Tensor(blocks[buffer]!, layout, at, value.dtype, backend)
-    })
-    for (const { slot, buffer, value } of this.#updates) {
+    const outputs = this.#outputs.map(({ buffer, value }) => tensorAt(value, buffer))
+    // All are made before the first replaces anything: cells may swap their values.
+    const values = this.#updates.map(({ buffer, value }) => tensorAt(value, buffer))
+    this.#updates.forEach(({ slot, buffer }, i) => {
       const state = states[slot]!
-      if (state.kind === 'cell' && blocks[buffer] !== state.cell.storage)
-        replaceValue(
-          state.cell,
-          new Tensor(blocks[buffer]!, layoutOf(value.shape), 0, value.dtype, backend),
-        )
-    }
+      const value = values[i]!
+      if (state.kind !== 'cell' || value.storage === state.cell.storage) value.storage.shares--
+      else if (this.#homes[buffer]!.kind === 'fresh') replaceValue(state.cell, value)
+      else {
+        state.cell.become(value)
+        value.storage.shares--
+      }
+    })
     return outputs
   }
 
@@ -200,7 +209,9 @@ function planMemory(
       const old = slot === undefined ? undefined : stateBuffers.get(slot)
       // An update reads the old content where it writes the new.
       const isUpdate = node?.kind === 'call' && node.op.kind === 'update'
-      const isLast = slot !== undefined && (old === undefined || (isUpdate && to[old]! <= from[i]!))
+      const isLast =
+        slot !== undefined &&
+        (old === undefined || (isUpdate && to[old]! <= from[i]! && !leaving.has(old)))
       return { kind: 'fresh', bytes, takesOver: isLast ? slot : undefined }
     }
     arena.push(i)

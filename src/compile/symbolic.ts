@@ -1,5 +1,6 @@
 /** @file Tensors of a program that is being traced: what stands in the place of memory, and of a backend. */
 import { Block, type Backend, type Executable, type MemoryStats } from '../backend/backend.ts'
+import { leakedTensor } from '../tensor/tracing.ts'
 import { TraceError } from '../util/errors.ts'
 import type { Value } from './graph.ts'
 
@@ -18,7 +19,7 @@ export class SymbolicBackend implements Backend {
   readonly synchronous = true
   readonly symbolic = true
   /** The backend that the program is for. */
-  readonly real: Backend
+  real: Backend
   /** Whether the trace is over. */
   isOver = false
 
@@ -30,19 +31,19 @@ export class SymbolicBackend implements Backend {
     return this.real.name
   }
   allocate(): Block {
-    throw this.#leaked()
+    throw leakedTensor()
   }
   compile(): Executable {
-    throw this.#leaked()
+    throw leakedTensor()
   }
   write(): void {
-    throw this.#leaked()
+    throw leakedTensor()
   }
   read(): Uint8Array<ArrayBuffer> {
-    throw this.isOver ? this.#leaked() : valuesAreUnknown()
+    throw this.isOver ? leakedTensor() : valuesAreUnknown()
   }
   readAsync(): Promise<Uint8Array<ArrayBuffer>> {
-    throw this.isOver ? this.#leaked() : valuesAreUnknown()
+    throw this.isOver ? leakedTensor() : valuesAreUnknown()
   }
   memoryStats(): MemoryStats {
     return this.real.memoryStats()
@@ -51,12 +52,6 @@ export class SymbolicBackend implements Backend {
   free(): void {}
   pin(): void {}
   unpin(): void {}
-
-  #leaked(): TraceError {
-    return new TraceError(
-      'compile: this tensor was made while a function was traced, and stands for a value that exists only inside the program. Return it from the function to have its value',
-    )
-  }
 }
 
 function valuesAreUnknown(): TraceError {

@@ -40,6 +40,7 @@ export interface Assumption {
 }
 
 export interface Trace {
+  readonly backend: Backend
   readonly graph: Graph
   /** By slot. */
   readonly states: readonly State[]
@@ -47,8 +48,6 @@ export interface Trace {
   readonly actions: readonly Action[]
   readonly numberCount: number
   readonly assumptions: readonly Assumption[]
-  /** What the function returned, in the order of the graph's first outputs. */
-  readonly returned: readonly Tensor[]
 }
 
 /** A tensor that the function is called with. */
@@ -60,17 +59,24 @@ export interface ArgumentSpec {
 
 /**
  * Traces `run`, which gets a tensor per argument and returns the tensors that the program is to give.
- * Parameters and gradients are afterwards as they were before, also when it throws.
+ * Parameters and gradients are afterwards as they were before, also when it throws. Without arguments
+ * the first tensor that is found outside decides on the backend.
  */
 export function trace(
   backend: Backend,
   specs: readonly ArgumentSpec[],
-  run: (inputs: readonly Tensor[]) => readonly Tensor[],
+  run: (inputs: readonly Tensor[], recorder: Recorder) => readonly Tensor[],
 ): Trace {
-  const recorder = new Recorder(backend)
+  const recorder = new Recorder(backend, specs.length > 0)
   try {
-    const returned = withTracer(recorder, () => run(specs.map((spec) => recorder.input(spec))))
-    return { ...recorder.finish(returned), returned }
+    return withTracer(recorder, () =>
+      recorder.finish(
+        run(
+          specs.map((spec) => recorder.input(spec)),
+          recorder,
+        ),
+      ),
+    )
   } finally {
     recorder.restore()
   }
@@ -78,9 +84,7 @@ export function trace(
 
 interface Adopted {
   readonly cell: Cell
-  readonly storage: Cell['storage']
-  readonly backend: Backend
-  readonly kept: Tensor | undefined
+  readonly before: Pick<Cell, 'storage' | 'layout' | 'dtype' | 'backend' | 'kept'>
   readonly slot: number
   readonly initial: Value
 }
@@ -91,7 +95,8 @@ interface TouchedGrad {
   readonly stand: Tensor | undefined
 }
 
-class Recorder implements Tracer {
+/** Records one function. */
+export class Recorder implements Tracer {
   readonly #builder = new GraphBuilder()
   readonly #backend: SymbolicBackend
   readonly #states: State[] = []
@@ -101,10 +106,20 @@ class Recorder implements Tracer {
   readonly #constants = new Map<Tensor['storage'], SymbolicBlock>()
   readonly #actions: Action[] = []
   readonly #assumptions: Assumption[] = []
+  /** Tensors from outside that are no cells. */
+  readonly #outside = new Set<Tensor>()
   #numberCount = 0
+  /** Whether it is clear which backend the program is for. */
+  #isSettled: boolean
 
-  constructor(backend: Backend) {
+  constructor(backend: Backend, isSettled: boolean) {
     this.#backend = new SymbolicBackend(backend)
+    this.#isSettled = isSettled
+  }
+
+  /** Whether a tensor was there before. */
+  isOutside(t: Tensor): boolean {
+    return t.backend !== this.#backend || (t instanceof Cell && this.#cells.has(t))
   }
 
   input({ name, shape, dtype }: ArgumentSpec): Tensor {
@@ -130,13 +145,14 @@ class Recorder implements Tracer {
       this.#adopt(t)
       return t
     }
+    this.#noteOutside(t)
     return new Tensor(this.#constant(t), t.layout, t.offset, t.dtype, this.#backend)
   }
 
   touchGrad(leaf: Tensor, isReplaced: boolean): void {
     if (this.#grads.has(leaf)) return
     const before = leaf.gradSlot
-    if (!isReplaced && !leaf.backend.symbolic)
+    if (!isReplaced && this.isOutside(leaf))
       this.#assumptions.push({
         read: () => leaf.gradSlot === undefined,
         value: before === undefined,
@@ -170,20 +186,25 @@ class Recorder implements Tracer {
 
   // -- the end
 
-  finish(returned: readonly Tensor[]): Omit<Trace, 'returned'> {
+  finish(returned: readonly Tensor[]): Trace {
     const outputs = returned.map((t) => this.#valueOf(t))
     const grads: GradOutcome[] = []
-    for (const { leaf, stand } of this.#grads.values()) {
+    for (const { leaf, before, stand } of this.#grads.values()) {
       const after = leaf.gradSlot
-      if (after !== undefined && after === stand) continue
+      if (after !== undefined && after === (stand ?? before)) continue
       const output = after === undefined ? undefined : outputs.push(this.#valueOf(after)) - 1
       grads.push({ leaf, output })
     }
     const updates = [...this.#cells.values()].flatMap(({ cell, slot, initial }) => {
       const value = this.#valueOf(cell)
+      if (value.dtype !== initial.dtype)
+        throw new TraceError(
+          `compile: the function changes the dtype of a ${cell.constructor.name} from ${initial.dtype} to ${value.dtype}. Call cast() of the module outside of it`,
+        )
       return value === initial ? [] : [{ slot, value }]
     })
     return {
+      backend: this.#backend.real,
       graph: prune({ nodes: this.#builder.nodes, outputs, updates }),
       states: this.#states,
       grads,
@@ -194,12 +215,7 @@ class Recorder implements Tracer {
   }
 
   restore(): void {
-    for (const { cell, storage, backend, kept } of this.#cells.values()) {
-      const changed = cell as Mutable<Cell>
-      changed.storage = storage
-      changed.backend = backend
-      changed.kept = kept
-    }
+    for (const { cell, before } of this.#cells.values()) Object.assign(cell, before)
     for (const { leaf, before } of this.#grads.values()) leaf.gradSlot = before
     this.#backend.isOver = true
   }
@@ -213,6 +229,7 @@ class Recorder implements Tracer {
 
   #valueOf(t: Tensor): Value {
     if (t instanceof Cell) this.#adopt(t)
+    else this.#noteOutside(t)
     const block = t.storage instanceof SymbolicBlock ? t.storage : this.#constant(t)
     if (t.backend.symbolic && t.backend !== this.#backend)
       throw new TraceError(
@@ -221,10 +238,23 @@ class Recorder implements Tracer {
     return this.#builder.view(block.value, t.layout, t.offset)
   }
 
+  // Freezing a leaf, or a cast of a module, makes another program.
+  #noteOutside(t: Tensor): void {
+    if (t.backend.symbolic || this.#outside.has(t)) return
+    this.#outside.add(t)
+    const { backend, dtype, requiresGrad } = t
+    this.#assumptions.push({
+      read: () => t.backend === backend && t.dtype === dtype && t.requiresGrad === requiresGrad,
+      value: true,
+    })
+  }
+
   #adopt(cell: Cell): void {
-    if (this.#cells.has(cell)) return
+    // One that was made inside is like any other tensor.
+    if (cell.backend === this.#backend || this.#cells.has(cell)) return
     this.#checkDevice(cell)
-    const { storage, backend, kept } = cell
+    this.#noteOutside(cell)
+    const { storage, layout, dtype, backend, kept } = cell
     const slot = this.#states.push({ kind: 'cell', cell }) - 1
     const initial = this.#builder.state(
       slot,
@@ -232,7 +262,12 @@ class Recorder implements Tracer {
       cell.shape,
       cell.dtype,
     )
-    this.#cells.set(cell, { cell, storage, backend, kept, slot, initial })
+    this.#cells.set(cell, {
+      cell,
+      before: { storage, layout, dtype, backend, kept },
+      slot,
+      initial,
+    })
     const changed = cell as Mutable<Cell>
     changed.storage = new SymbolicBlock(initial, storage.bytes)
     changed.storage.shares = 1
@@ -257,6 +292,8 @@ class Recorder implements Tracer {
   }
 
   #checkDevice(t: Tensor): void {
+    if (!this.#isSettled) this.#backend.real = t.backend
+    this.#isSettled = true
     if (t.backend === this.#backend.real) return
     throw new DeviceError(
       `compile: a tensor on ${t.device} is used in a program for ${this.#backend.name}. Move it: t.to('${this.#backend.name}')`,

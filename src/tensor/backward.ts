@@ -7,7 +7,7 @@ import { NodeQueue } from './node-queue.ts'
 import { scoped, scopeMark, sweepSince, unscoped } from './scope.ts'
 import { enableGrad, GradNode, noGrad } from './tape.ts'
 import type { Tensor } from './tensor.ts'
-import { tracing } from './tracing.ts'
+import { assumed, tracing } from './tracing.ts'
 
 export interface BackwardOptions {
   /** Gradient of the tensor itself; default 1 for a one-element tensor. */
@@ -189,10 +189,11 @@ function seedFor(root: Tensor, seed: Tensor | undefined): Tensor {
 }
 
 function applyHooks(t: Tensor, g: Tensor, createGraph: boolean): Tensor {
-  if (t.hooks === undefined || t.hooks.size === 0) return g
+  const hooks = tracing === undefined ? t.hooks : assumed(() => t.hooks)
+  if (hooks === undefined || hooks.size === 0) return g
   // What a hook has seen may be kept by it for ever.
   g.storage.saves++
-  const call = () => unscoped(() => [...t.hooks!].reduce((value, hook) => hook(value) ?? value, g))
+  const call = () => unscoped(() => [...hooks].reduce((value, hook) => hook(value) ?? value, g))
   const result = createGraph ? call() : noGrad(call)
   if (!sameShape(result.shape, g.shape))
     throw new ShapeError(

@@ -9,7 +9,7 @@ import { dispatchAll } from './dispatch.ts'
 import type { Op } from './op.ts'
 import { noGrad } from './tape.ts'
 import { Tensor } from './tensor.ts'
-import { tracing } from './tracing.ts'
+import { leakedTensor, tracing } from './tracing.ts'
 import type { Attributes } from './types.ts'
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] }
@@ -55,6 +55,8 @@ export abstract class Cell extends Tensor {
 
   /** As `assign`, taking dtype and device of the value too: for `Module.to` and `Module.cast`. */
   become(value: Tensor): this {
+    tracing?.stand(this)
+    if (tracing === undefined && value.backend.symbolic) throw leakedTensor()
     const own = ownable(value)
     if (own.storage === this.storage) return this
     if (own === value) own.storage.shares++

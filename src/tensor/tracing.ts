@@ -53,6 +53,12 @@ export class LiveNumber {
 /** The tracer in force. */
 export let tracing: Tracer | undefined
 
+/** Why a tensor that outlived its trace is of no use. */
+export const leakedTensor = (): TraceError =>
+  new TraceError(
+    'compile: this tensor was made while a function was traced, and stands for a value that exists only inside the program. Return it from the function to have its value',
+  )
+
 /** Runs `body` under a tracer, or under none. */
 export function withTracer<T>(tracer: Tracer | undefined, body: () => T): T {
   const before = tracing
