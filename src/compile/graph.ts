@@ -53,6 +53,8 @@ export interface CallNode extends NodeBase {
   /** Tells attributes apart. */
   readonly key: string
   readonly inputs: readonly Argument[]
+  /** Computed again for the backward pass, the how manieth time: not to be merged with the first. */
+  readonly again?: number
 }
 
 /** Another layout of the elements of a value that is no view itself. */

@@ -6,6 +6,7 @@ import { sizeOf } from '../core/shape.ts'
 import { replaceValue } from '../tensor/cell.ts'
 import { engine } from '../tensor/engine.ts'
 import { kernelOf } from '../tensor/plan.ts'
+import { noteBlock } from '../tensor/scope.ts'
 import { Tensor } from '../tensor/tensor.ts'
 import type { LiveNumber } from '../tensor/tracing.ts'
 import { planArena } from './arena.ts'
@@ -88,11 +89,13 @@ export class Program {
     return this.#launches.length
   }
 
-  /** Runs on contiguous tensors of the shapes and dtypes that were traced. */
-  run(inputs: readonly Tensor[]): Tensor[] {
+  /**
+   * Runs on contiguous tensors of the shapes and dtypes that were traced, with the numbers that `act`
+   * gave.
+   */
+  run(inputs: readonly Tensor[], numbers: readonly number[] = this.act()): Tensor[] {
     const { backend } = this
     const { states } = this.#trace
-    const numbers = this.#act()
     const stateTensors = states.map(tensorOf)
     this.#arena ??= backend.allocate(Math.max(1, this.arenaBytes))
     const arena = this.#arena
@@ -121,7 +124,12 @@ export class Program {
         case 'fresh': {
           const cell = home.takesOver === undefined ? undefined : stateTensors[home.takesOver]!
           const isFree = cell !== undefined && cell.storage.shares === 1 && cell.storage.saves === 0
-          blocks.push(isFree ? cell.storage : backend.allocate(home.bytes))
+          if (isFree) blocks.push(cell.storage)
+          else {
+            const block = backend.allocate(home.bytes)
+            noteBlock(backend, block)
+            blocks.push(block)
+          }
         }
       }
       bases.push(base)
@@ -161,9 +169,11 @@ export class Program {
     return outputs
   }
 
-  #act(): readonly number[] {
+  /** Does what JavaScript does at the beginning of a run. Returns the program's numbers, `before` among them. */
+  act(before: readonly number[] = []): readonly number[] {
     const { actions, numberCount } = this.#trace
     const numbers = new Array<number>(numberCount).fill(0)
+    before.forEach((x, i) => (numbers[i] = x))
     for (const action of actions)
       if (action.kind === 'act') action.act()
       else action.compute().forEach((x, i) => (numbers[action.slot + i] = x))

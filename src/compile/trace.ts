@@ -57,15 +57,21 @@ export interface ArgumentSpec {
   readonly dtype: DType
 }
 
+/** What the outputs of the graph begin and end with; between them is what `.grad` becomes. */
+export interface Traced {
+  readonly returned: readonly Tensor[]
+  readonly gradients: readonly Tensor[]
+}
+
 /**
- * Traces `run`, which gets a tensor per argument and returns the tensors that the program is to give.
+ * Traces `run`, which gets a tensor per argument and says what the program is to give.
  * Parameters and gradients are afterwards as they were before, also when it throws. Without arguments
  * the first tensor that is found outside decides on the backend.
  */
 export function trace(
   backend: Backend,
   specs: readonly ArgumentSpec[],
-  run: (inputs: readonly Tensor[], recorder: Recorder) => readonly Tensor[],
+  run: (inputs: readonly Tensor[], recorder: Recorder) => Traced,
 ): Trace {
   const recorder = new Recorder(backend, specs.length > 0)
   try {
@@ -106,7 +112,7 @@ export class Recorder implements Tracer {
   readonly #constants = new Map<Tensor['storage'], SymbolicBlock>()
   readonly #actions: Action[] = []
   readonly #assumptions: Assumption[] = []
-  /** Tensors from outside that are no cells. */
+  /** Tensors from outside. */
   readonly #outside = new Set<Tensor>()
   #numberCount = 0
   /** Whether it is clear which backend the program is for. */
@@ -115,6 +121,20 @@ export class Recorder implements Tracer {
   constructor(backend: Backend, isSettled: boolean) {
     this.#backend = new SymbolicBackend(backend)
     this.#isSettled = isSettled
+  }
+
+  /** The tensors from outside that were used, the cells among them. */
+  outside(): Tensor[] {
+    return [...this.#outside]
+  }
+
+  /** How many numbers each run draws or counts, so far. */
+  get numberCount(): number {
+    return this.#numberCount
+  }
+  /** How many actions each run begins with, so far. */
+  get actionCount(): number {
+    return this.#actions.length
   }
 
   /** Whether a tensor was there before. */
@@ -186,7 +206,7 @@ export class Recorder implements Tracer {
 
   // -- the end
 
-  finish(returned: readonly Tensor[]): Trace {
+  finish({ returned, gradients }: Traced): Trace {
     const outputs = returned.map((t) => this.#valueOf(t))
     const grads: GradOutcome[] = []
     for (const { leaf, before, stand } of this.#grads.values()) {
@@ -195,6 +215,7 @@ export class Recorder implements Tracer {
       const output = after === undefined ? undefined : outputs.push(this.#valueOf(after)) - 1
       grads.push({ leaf, output })
     }
+    for (const t of gradients) outputs.push(this.#valueOf(t))
     const updates = [...this.#cells.values()].flatMap(({ cell, slot, initial }) => {
       const value = this.#valueOf(cell)
       if (value.dtype !== initial.dtype)
