@@ -137,9 +137,16 @@ export class GraphBuilder {
   }
 
   /** Throws what the op's own inference throws. */
-  call(op: Op, inputs: readonly Argument[], attributes: Attributes, key: string): readonly Value[] {
+  call(
+    op: Op,
+    inputs: readonly Argument[],
+    attributes: Attributes,
+    key: string,
+    again?: number,
+  ): readonly Value[] {
     const specs = op.infer(specsOf(inputs), attributes)
-    return this.#add({ kind: 'call', op, attributes, key, inputs }, specs)
+    const node = { kind: 'call', op, attributes, key, inputs } as const
+    return this.#add(again === undefined ? node : { ...node, again }, specs)
   }
 
   /** The value itself, if that is the layout it has. */

@@ -115,6 +115,8 @@ export class Recorder implements Tracer {
   /** Tensors from outside. */
   readonly #outside = new Set<Tensor>()
   #numberCount = 0
+  #againCount = 0
+  #again: number | undefined
   /** Whether it is clear which backend the program is for. */
   #isSettled: boolean
 
@@ -152,7 +154,7 @@ export class Recorder implements Tracer {
     const args = inputs.map((x): Argument =>
       x instanceof Tensor ? this.#valueOf(x) : (x as unknown as number | LiveNumber),
     )
-    const values = this.#builder.call(op, args, attributes, key)
+    const values = this.#builder.call(op, args, attributes, key, this.#again)
     const shapes = args.map((x) => (typeof x === 'object' && 'shape' in x ? x.shape : []))
     const kinds = args.map((x) => (typeof x === 'object' && 'dtype' in x ? x.dtype : 'float32'))
     const facts = { shapes, dtypes: kinds as DType[] }
@@ -198,6 +200,16 @@ export class Recorder implements Tracer {
 
   everyRun(act: () => void): void {
     this.#actions.push({ kind: 'act', act })
+  }
+
+  again<T>(body: () => T): T {
+    const before = this.#again
+    this.#again = ++this.#againCount
+    try {
+      return body()
+    } finally {
+      this.#again = before
+    }
   }
 
   assume(read: () => unknown): void {

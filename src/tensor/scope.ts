@@ -91,7 +91,8 @@ export function tidy<T>(body: () => T): T {
   })
 }
 
-function blocksIn(value: unknown, seen = new Set<unknown>()): Block[] {
+/** The memory of all tensors in a structure. */
+export function blocksIn(value: unknown, seen = new Set<unknown>()): Block[] {
   if (typeof value !== 'object' || value === null || seen.has(value)) return []
   if ('storage' in value && 'layout' in value) return [(value as Tensor).storage]
   seen.add(value)
