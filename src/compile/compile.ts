@@ -78,7 +78,7 @@ export function compile<F extends AnyFunction>(fn: F, options: CompileOptions = 
     // Inside another trace it is a part of that program, and only eager operations are looked at for NaN.
     if (tracing !== undefined || config.checkNaN) return fn(...(args as never[]))
     // A cell is the same object inside, so that it can be changed there.
-    const tree = takeApart('argument', args, (t) => t instanceof Cell)
+    const tree = takeApart('argument', args, { stays: (t) => t instanceof Cell })
     const form = formOfCall(tree)
     const i = entries.findIndex((entry) => entry.form === form && holds(entry.assumptions))
     const entry = i < 0 ? record(name, fn, tree, form) : entries.splice(i, 1)[0]!
@@ -179,7 +179,9 @@ function traceCall(name: string, fn: AnyFunction, tree: Tree) {
       throw new TraceError(
         `compile: ${name} returned a promise. A program is recorded in one go: keep await outside of it`,
       )
-    result = takeApart('the result', returned, (t) => t instanceof Cell && recorder.isOutside(t))
+    result = takeApart('the result', returned, {
+      stays: (t) => t instanceof Cell && recorder.isOutside(t),
+    })
     if (isRecording()) joint = traceGradients(recorder, args, result.tensors, since)
     return { returned: result.tensors, gradients: joint?.gradients ?? [] }
   })

@@ -66,7 +66,30 @@ export interface ViewNode extends NodeBase {
   readonly offset: number
 }
 
-export type Node = InputNode | StateNode | ConstantNode | CallNode | ViewNode
+/** A graph inside another. */
+export interface Part {
+  readonly graph: Graph
+  /** Which of the node's inputs each of the graph's inputs is. */
+  readonly inputs: readonly number[]
+}
+
+/** What is computed as often as values say. */
+export type Control =
+  /** The first input is a predicate; the results are those of one of the branches. */
+  | { readonly kind: 'cond'; readonly whenTrue: Part; readonly whenFalse: Part }
+  /** The first inputs are the state, as many as there are results; parts are given its present value. */
+  | { readonly kind: 'while'; readonly condition: Part; readonly body: Part }
+
+/** A branch or a loop. What its graphs return was computed there: it is no input and no view. */
+export interface ControlNode extends NodeBase {
+  readonly kind: 'control'
+  readonly control: Control
+  readonly inputs: readonly Value[]
+  /** As in a call. */
+  readonly again?: number
+}
+
+export type Node = InputNode | StateNode | ConstantNode | CallNode | ViewNode | ControlNode
 
 /** A state gets another content at the end of a run. */
 export interface Update {
@@ -83,6 +106,7 @@ export interface Graph {
 /** The values that a node reads. */
 export function operandsOf(node: Node): readonly Value[] {
   if (node.kind === 'view') return [node.of]
+  if (node.kind === 'control') return node.inputs
   if (node.kind !== 'call') return []
   return node.inputs.filter(isValue)
 }
@@ -149,6 +173,13 @@ export class GraphBuilder {
     return this.#add(again === undefined ? node : { ...node, again }, specs)
   }
 
+  /** Results are like those of the first graph, or like the state. */
+  control(control: Control, inputs: readonly Value[], again?: number): readonly Value[] {
+    const { graph } = control.kind === 'cond' ? control.whenTrue : control.body
+    const node = { kind: 'control', control, inputs } as const
+    return this.#add(again === undefined ? node : { ...node, again }, graph.outputs)
+  }
+
   /** The value itself, if that is the layout it has. */
   view(value: Value, layout: Layout, offset: number): Value {
     const { base } = placeOf(value)
@@ -172,6 +203,8 @@ export class GraphBuilder {
         const mapped = node.inputs.map((x) => (isValue(x) ? inputs(x) : x))
         return this.#add({ ...node, inputs: mapped }, node.results)
       }
+      case 'control':
+        return this.#add({ ...node, inputs: node.inputs.map(inputs) }, node.results)
       case 'view':
         return [this.view(inputs(node.of), node.layout, node.offset)]
       default:
@@ -185,7 +218,8 @@ export class GraphBuilder {
       | Without<StateNode>
       | Without<ConstantNode>
       | Without<CallNode>
-      | Without<ViewNode>,
+      | Without<ViewNode>
+      | Without<ControlNode>,
     specs: readonly { readonly shape: Shape; readonly dtype: DType }[],
   ): readonly Value[] {
     const results: Value[] = []

@@ -10,6 +10,7 @@ import { noteBlock } from '../tensor/scope.ts'
 import { Tensor } from '../tensor/tensor.ts'
 import type { LiveNumber } from '../tensor/tracing.ts'
 import { planArena } from './arena.ts'
+import { ControlProgram } from './control-program.ts'
 import { isValue, placeOf, type CallNode, type Graph, type Value } from './graph.ts'
 import { scheduleGraph, type Schedule } from './schedule.ts'
 import type { State, Trace } from './trace.ts'
@@ -22,6 +23,8 @@ type Home =
   | { readonly kind: 'constant'; readonly tensor: Tensor }
   /** New memory at each run, that of a state if nobody else reads it. */
   | { readonly kind: 'fresh'; readonly bytes: number; readonly takesOver: number | undefined }
+  /** Memory that a branch or a loop brings when it is run. */
+  | { readonly kind: 'brought' }
 
 interface Launch {
   readonly executable: Executable
@@ -34,6 +37,12 @@ interface Launch {
   readonly node: CallNode
 }
 
+interface ControlLaunch {
+  readonly control: ControlProgram
+  /** Of the results. */
+  readonly buffers: readonly number[]
+}
+
 export class Program {
   readonly graph: Graph
   readonly backend: Backend
@@ -42,7 +51,7 @@ export class Program {
   readonly #trace: Pick<Trace, 'states' | 'actions' | 'numberCount'>
   readonly #homes: readonly Home[]
   readonly #bufferOf: (value: Value) => number
-  readonly #launches: readonly Launch[]
+  readonly #launches: readonly (Launch | ControlLaunch)[]
   readonly #outputs: readonly { readonly buffer: number; readonly value: Value }[]
   readonly #updates: readonly {
     readonly slot: number
@@ -63,7 +72,16 @@ export class Program {
     const { homes, arenaBytes } = planMemory(graph, schedule)
     this.#homes = homes
     this.arenaBytes = arenaBytes
-    this.#launches = schedule.kernels.map(({ step, specialize, operands, params, node }) => {
+    this.#launches = schedule.kernels.map((scheduled): Launch | ControlLaunch => {
+      if (!('step' in scheduled)) {
+        const { node, operands } = scheduled
+        const buffers = operands.slice(node.inputs.length).map((x) => x.buffer)
+        return {
+          control: new ControlProgram(node, (part) => Program.#ofPart(backend, part)),
+          buffers,
+        }
+      }
+      const { step, specialize, operands, params, node } = scheduled
       const { executable, sizes } = kernelOf(backend, step, specialize)
       return {
         executable,
@@ -85,8 +103,14 @@ export class Program {
     }))
   }
 
+  // A part finds states and numbers among its inputs, and those of the whole.
+  static #ofPart(backend: Backend, graph: Graph): Program {
+    return new Program(backend, graph, { states: [], actions: [], numberCount: 0 })
+  }
+
+  /** Kernels that a run launches; of branches and loops, each kernel once. */
   get kernelCount(): number {
-    return this.#launches.length
+    return this.#launches.reduce((sum, x) => sum + ('control' in x ? x.control.kernelCount : 1), 0)
   }
 
   /**
@@ -130,7 +154,10 @@ export class Program {
             noteBlock(backend, block)
             blocks.push(block)
           }
+          break
         }
+        case 'brought':
+          blocks.push(arena)
       }
       bases.push(base)
     }
@@ -139,8 +166,17 @@ export class Program {
       const at = bases[buffer]! / dtypes[value.dtype].bytes + offset
       return new Tensor(blocks[buffer]!, layout, at, value.dtype, backend)
     }
-    for (const { executable, buffers, offsets, elementBytes, sizes, params, node } of this
-      .#launches) {
+    for (const launch of this.#launches) {
+      if ('control' in launch) {
+        const { control, buffers } = launch
+        const given = control.node.inputs.map((x) => tensorAt(x, this.#bufferOf(x)))
+        control.run(given, numbers).forEach((t, i) => {
+          blocks[buffers[i]!] = t.storage
+          bases[buffers[i]!] = t.offset * dtypes[t.dtype].bytes
+        })
+        continue
+      }
+      const { executable, buffers, offsets, elementBytes, sizes, params, node } = launch
       const isRight = executable.launch(
         buffers.map((b) => blocks[b]!),
         buffers.map((b, i) => bases[b]! / elementBytes[i]! + offsets[i]!),
@@ -214,6 +250,7 @@ function planMemory(
     if (node?.kind === 'input') return { kind: 'input', index: inputs++ }
     if (node?.kind === 'state') return { kind: 'state', slot: node.slot }
     if (node?.kind === 'constant') return { kind: 'constant', tensor: node.tensor }
+    if (node?.kind === 'control') return { kind: 'brought' }
     if (leaving.has(i)) {
       const slot = leaving.get(i)
       const old = slot === undefined ? undefined : stateBuffers.get(slot)

@@ -6,7 +6,15 @@ import { sizeOf } from '../core/shape.ts'
 import type { Op } from '../tensor/op.ts'
 import { lowerCall, operandBytes } from '../tensor/plan.ts'
 import type { LiveNumber } from '../tensor/tracing.ts'
-import { isValue, placeOf, specsOf, type CallNode, type Graph, type Value } from './graph.ts'
+import {
+  isValue,
+  placeOf,
+  specsOf,
+  type CallNode,
+  type ControlNode,
+  type Graph,
+  type Value,
+} from './graph.ts'
 
 /** A buffer that kernels read and write. */
 export interface Buffer {
@@ -33,18 +41,25 @@ export interface ScheduledKernel {
   readonly specialize: Op['specialize']
 }
 
+/** A branch or a loop among the kernels: it runs programs of its own. */
+export interface ScheduledControl {
+  readonly node: ControlNode
+  /** Its inputs, then its results, which bring their own memory. */
+  readonly operands: readonly Operand[]
+}
+
 export interface Schedule {
   readonly buffers: readonly Buffer[]
   /** Buffer of each value that is no view. */
   readonly bufferOf: ReadonlyMap<Value, number>
-  readonly kernels: readonly ScheduledKernel[]
+  readonly kernels: readonly (ScheduledKernel | ScheduledControl)[]
 }
 
 /** Lowers every call of a graph, in order. */
 export function scheduleGraph({ nodes }: Graph): Schedule {
   const buffers: Buffer[] = []
   const bufferOf = new Map<Value, number>()
-  const kernels: ScheduledKernel[] = []
+  const kernels: (ScheduledKernel | ScheduledControl)[] = []
   for (const node of nodes) {
     if (node.kind === 'view') continue
     for (const value of node.results) {
@@ -52,6 +67,13 @@ export function scheduleGraph({ nodes }: Graph): Schedule {
       bufferOf.set(value, buffers.push({ bytes, value }) - 1)
     }
     if (node.kind === 'call') kernels.push(...kernelsOf(node, buffers, bufferOf))
+    if (node.kind === 'control') {
+      const operands = [...node.inputs, ...node.results].map((x) => {
+        const { base, offset } = placeOf(x)
+        return { buffer: bufferOf.get(base)!, offset }
+      })
+      kernels.push({ node, operands })
+    }
   }
   return { buffers, bufferOf, kernels }
 }

@@ -49,7 +49,7 @@ export function splitGraph(graph: Graph, seam: Seam): Split {
       )
   const { saved, again } = chooseSaved(graph, late, gradients)
   const early = graph.nodes.filter((node) => !late.has(node))
-  const kept = saved.filter(({ node }) => node.kind === 'call')
+  const kept = saved.filter(({ node }) => node.kind !== 'input' && node.kind !== 'state')
   const forward = prune({ nodes: early, outputs: [...outputs, ...kept], updates })
   let next = outputs.length
   return {
@@ -66,7 +66,7 @@ export function splitGraph(graph: Graph, seam: Seam): Split {
 function lateNodes({ nodes }: Graph, cotangents: readonly Value[], numberCount: number): Set<Node> {
   const late = new Set<Node>(cotangents.map(({ node }) => node))
   const isLate = (node: Node) =>
-    node.kind === 'call' &&
+    (node.kind === 'call' || node.kind === 'control') &&
     (node.again !== undefined ||
       node.inputs.some((x) => x instanceof LiveNumber && x.slot >= numberCount))
   for (const node of nodes)
@@ -88,8 +88,9 @@ function chooseSaved(graph: Graph, late: ReadonlySet<Node>, gradients: readonly 
   const isThere = new Set<Value>()
   const cheap = new Set<Node>()
   for (const node of early) {
-    if (node.kind === 'call') {
+    if (node.kind === 'call' || node.kind === 'control') {
       if (
+        node.kind === 'call' &&
         node.op.kind === 'elementwise' &&
         operandsOf(node).every((value) => isThere.has(baseOf(value)))
       )

@@ -3,14 +3,18 @@ import { Block, type Backend, type Executable, type MemoryStats } from '../backe
 import { leakedTensor } from '../tensor/tracing.ts'
 import { TraceError } from '../util/errors.ts'
 import type { Value } from './graph.ts'
+import type { TraceScope } from './trace-scope.ts'
 
 /** Stands for the memory of a value; the layouts of tensors over it are layouts of the value's elements. */
 export class SymbolicBlock extends Block {
   readonly value: Value
+  /** Where the value was recorded. */
+  readonly scope: TraceScope
 
-  constructor(value: Value, bytes: number) {
+  constructor(value: Value, bytes: number, scope: TraceScope) {
     super(bytes)
     this.value = value
+    this.scope = scope
   }
 }
 

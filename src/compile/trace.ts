@@ -2,7 +2,7 @@
 import type { Backend } from '../backend/backend.ts'
 import { bytesFor } from '../backend/backend.ts'
 import { dtypes, type DType } from '../core/dtype.ts'
-import { layoutOf, type Layout } from '../core/layout.ts'
+import { layoutOf } from '../core/layout.ts'
 import type { Shape } from '../core/shape.ts'
 import { Cell } from '../tensor/cell.ts'
 import type { Op } from '../tensor/op.ts'
@@ -10,8 +10,10 @@ import { Tensor } from '../tensor/tensor.ts'
 import { LiveNumber, withTracer, type Tracer } from '../tensor/tracing.ts'
 import type { Attributes } from '../tensor/types.ts'
 import { DeviceError, TraceError } from '../util/errors.ts'
-import { GraphBuilder, prune, type Argument, type Graph, type Value } from './graph.ts'
+import { prune } from './graph.ts'
+import type { Argument, Control, Graph, Part, Value } from './graph.ts'
 import { SymbolicBackend, SymbolicBlock } from './symbolic.ts'
+import { TraceScope } from './trace-scope.ts'
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] }
 
@@ -101,9 +103,16 @@ interface TouchedGrad {
   readonly stand: Tensor | undefined
 }
 
+/** A function that was recorded into a graph of its own. */
+export interface TracedPart {
+  readonly graph: Graph
+  readonly scope: TraceScope
+}
+
 /** Records one function. */
 export class Recorder implements Tracer {
-  readonly #builder = new GraphBuilder()
+  readonly #root = new TraceScope()
+  #scope = this.#root
   readonly #backend: SymbolicBackend
   readonly #states: State[] = []
   readonly #cells = new Map<Cell, Adopted>()
@@ -145,7 +154,7 @@ export class Recorder implements Tracer {
   }
 
   input({ name, shape, dtype }: ArgumentSpec): Tensor {
-    return this.#tensor(this.#builder.input(name, shape, dtype))
+    return this.#tensor(this.#scope.builder.input(name, shape, dtype))
   }
 
   // -- as a tracer
@@ -154,7 +163,7 @@ export class Recorder implements Tracer {
     const args = inputs.map((x): Argument =>
       x instanceof Tensor ? this.#valueOf(x) : (x as unknown as number | LiveNumber),
     )
-    const values = this.#builder.call(op, args, attributes, key, this.#again)
+    const values = this.#scope.builder.call(op, args, attributes, key, this.#again)
     const shapes = args.map((x) => (typeof x === 'object' && 'shape' in x ? x.shape : []))
     const kinds = args.map((x) => (typeof x === 'object' && 'dtype' in x ? x.dtype : 'float32'))
     const facts = { shapes, dtypes: kinds as DType[] }
@@ -162,6 +171,7 @@ export class Recorder implements Tracer {
   }
 
   stand(t: Tensor): Tensor {
+    this.#scope.note(t)
     if (t.backend === this.#backend) return t
     if (t instanceof Cell) {
       this.#adopt(t)
@@ -184,14 +194,15 @@ export class Recorder implements Tracer {
       return
     }
     const slot = this.#states.push({ kind: 'grad', leaf }) - 1
-    const value = this.#builder.state(slot, `grad${slot}`, before.shape, before.dtype)
-    const stand = this.#tensor(value)
+    const value = this.#root.builder.state(slot, `grad${slot}`, before.shape, before.dtype)
+    const stand = this.#tensor(value, this.#root)
     stand.storage.pending++
     this.#grads.set(leaf, { leaf, before, stand })
     leaf.gradSlot = stand
   }
 
   numbers(count: number, compute: () => readonly number[]): LiveNumber[] {
+    this.#checkOutside('draws random numbers or takes the step of an optimizer')
     const slot = this.#numberCount
     this.#numberCount += count
     this.#actions.push({ kind: 'numbers', slot, compute })
@@ -199,6 +210,7 @@ export class Recorder implements Tracer {
   }
 
   everyRun(act: () => void): void {
+    this.#checkOutside('takes the step of an optimizer or schedule')
     this.#actions.push({ kind: 'act', act })
   }
 
@@ -214,6 +226,70 @@ export class Recorder implements Tracer {
 
   assume(read: () => unknown): void {
     this.#assumptions.push({ read, value: read() })
+  }
+
+  // -- branches and loops
+
+  /** Records `run`, which gets a tensor per spec, into a graph of its own. */
+  part(
+    specs: readonly Omit<ArgumentSpec, 'name'>[],
+    run: (inputs: readonly Tensor[]) => readonly Tensor[],
+  ): TracedPart {
+    const scope = new TraceScope(this.#scope)
+    const before = [...this.#cells.keys()].map((cell) => cell.storage)
+    const grads = [...this.#grads.keys()].map((leaf) => leaf.gradSlot)
+    this.#scope = scope
+    try {
+      const made = run(
+        specs.map(({ shape, dtype }, i) => this.input({ name: `x${i}`, shape, dtype })),
+      )
+      const outputs = made.map((t) => {
+        const value = this.#valueOf(t)
+        const isOwn = value.node.kind === 'call' || value.node.kind === 'control'
+        return isOwn ? value : this.#valueOf(t.clone())
+      })
+      const isSame =
+        [...this.#cells.values()].every(({ cell, initial }, i) =>
+          i < before.length
+            ? cell.storage === before[i]
+            : (cell.storage as SymbolicBlock).value === initial,
+        ) &&
+        [...this.#grads.values()].every(
+          (touched, i) =>
+            touched.leaf.gradSlot ===
+            (i < grads.length ? grads[i] : (touched.stand ?? touched.before)),
+        )
+      if (!isSame) this.#checkOutside('changes a parameter, a buffer or a .grad')
+      return { scope, graph: prune({ nodes: scope.builder.nodes, outputs, updates: [] }) }
+    } finally {
+      this.#scope = scope.outer!
+    }
+  }
+
+  /** Records a branch or a loop over parts. `inputs` come before what the parts take from outside. */
+  control(
+    parts: readonly TracedPart[],
+    make: (parts: readonly Part[]) => Control,
+    inputs: readonly Tensor[],
+    given: number,
+  ): Tensor[] {
+    const values = inputs.map((t) => this.#valueOf(t))
+    const indexed = parts.map(({ scope, graph }): Part => ({
+      graph,
+      inputs: [
+        ...values.slice(0, given).keys(),
+        ...scope.captured().map((value) => values.push(value) - 1),
+      ],
+    }))
+    const results = this.#scope.builder.control(make(indexed), values, this.#again)
+    return results.map((value) => this.#tensor(value))
+  }
+
+  #checkOutside(what: string): void {
+    if (this.#scope !== this.#root)
+      throw new TraceError(
+        `compile: a function given to cond or whileLoop ${what}. That belongs outside of it: hand over what was drawn, return what is to be kept`,
+      )
   }
 
   // -- the end
@@ -238,7 +314,7 @@ export class Recorder implements Tracer {
     })
     return {
       backend: this.#backend.real,
-      graph: prune({ nodes: this.#builder.nodes, outputs, updates }),
+      graph: prune({ nodes: this.#root.builder.nodes, outputs, updates }),
       states: this.#states,
       grads,
       actions: this.#actions,
@@ -255,9 +331,10 @@ export class Recorder implements Tracer {
 
   // -- values
 
-  #tensor(value: Value, layout: Layout = layoutOf(value.shape), offset = 0): Tensor {
-    const bytes = bytesFor(dtypes[value.dtype].bytes, layoutOf(value.shape).size)
-    return new Tensor(new SymbolicBlock(value, bytes), layout, offset, value.dtype, this.#backend)
+  #tensor(value: Value, scope = this.#scope): Tensor {
+    const layout = layoutOf(value.shape)
+    const block = new SymbolicBlock(value, bytesFor(dtypes[value.dtype].bytes, layout.size), scope)
+    return new Tensor(block, layout, 0, value.dtype, this.#backend)
   }
 
   #valueOf(t: Tensor): Value {
@@ -268,7 +345,8 @@ export class Recorder implements Tracer {
       throw new TraceError(
         'compile: a tensor of another trace was used. Only tensors that the function gets, makes, or finds outside can be used in it',
       )
-    return this.#builder.view(block.value, t.layout, t.offset)
+    this.#scope.note(t)
+    return this.#scope.builder.view(this.#scope.take(block), t.layout, t.offset)
   }
 
   // Freezing a leaf, or a cast of a module, makes another program.
@@ -289,7 +367,7 @@ export class Recorder implements Tracer {
     this.#noteOutside(cell)
     const { storage, layout, dtype, backend, kept } = cell
     const slot = this.#states.push({ kind: 'cell', cell }) - 1
-    const initial = this.#builder.state(
+    const initial = this.#root.builder.state(
       slot,
       `${cell.constructor.name.toLowerCase()}${slot}`,
       cell.shape,
@@ -302,7 +380,7 @@ export class Recorder implements Tracer {
       initial,
     })
     const changed = cell as Mutable<Cell>
-    changed.storage = new SymbolicBlock(initial, storage.bytes)
+    changed.storage = new SymbolicBlock(initial, storage.bytes, this.#root)
     changed.storage.shares = 1
     changed.storage.pending = 1
     changed.backend = this.#backend
@@ -319,7 +397,11 @@ export class Recorder implements Tracer {
     const isWhole = t.layout.contiguous && t.offset === 0 && t.size === count
     const shape = isWhole ? t.shape : [count]
     const all = new Tensor(t.storage, layoutOf(shape), 0, t.dtype, t.backend)
-    const block = new SymbolicBlock(this.#builder.constant(all, shape), t.storage.bytes)
+    const block = new SymbolicBlock(
+      this.#root.builder.constant(all, shape),
+      t.storage.bytes,
+      this.#root,
+    )
     this.#constants.set(t.storage, block)
     return block
   }

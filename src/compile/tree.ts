@@ -11,21 +11,26 @@ export interface Tree {
   readonly rebuild: (tensors: readonly Tensor[]) => unknown
 }
 
+export interface TakeApartOptions {
+  readonly stays?: (t: Tensor) => boolean
+  readonly merges?: boolean
+}
+
 /**
  * Takes a structure apart. `where` names it in errors. A tensor that stands in several places is taken
- * out once; those that `stays` approves of are left in, as themselves.
+ * out once, if `merges`; those that `stays` approves of are left in, as themselves.
  */
 export function takeApart(
   where: string,
   value: unknown,
-  stays: (t: Tensor) => boolean = () => false,
+  { stays = () => false, merges = true }: TakeApartOptions = {},
 ): Tree {
   const tensors: Tensor[] = []
   const inside = new Set<object>()
   const visit = (x: unknown, path: string): { form: string; build: Rebuild } => {
     if (x instanceof Tensor) {
       if (stays(x)) return { form: `#${identityOf(x)}`, build: () => x }
-      const known = tensors.indexOf(x)
+      const known = merges ? tensors.indexOf(x) : -1
       const index = known < 0 ? tensors.push(x) - 1 : known
       return { form: `t${index}`, build: (all) => all[index] }
     }
