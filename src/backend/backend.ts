@@ -18,7 +18,7 @@ export abstract class Block {
   saves = 0
   /** Gradients in flight, and `.grad` slots, that hold this block. */
   pending = 0
-  /** Made by the gradient machinery and never shown to user code: freed when `pending` falls to zero. */
+  /** In nobody's hands but the gradient machinery's: freed when `pending` and `saves` fall to zero. */
   internal = false
   /** Bytes that were asked for. */
   readonly bytes: number

@@ -13,6 +13,7 @@ import {
 import type { MemoryType, Place, Value, Variable } from '../ir/loops.ts'
 import { isInterval } from './affine.ts'
 import * as bits from './float16-bits.ts'
+import { pairOf, tapBeside } from './pairs.ts'
 import { computeOf, ProgramBuilder, type VectorAxis } from './program-builder.ts'
 
 /** How memory holds a dtype. */
@@ -35,16 +36,22 @@ export class Emitter extends ProgramBuilder {
   readonly #decompose: (e: Expr, lanes: number) => Expr
   readonly #reduce: (e: Expr & { kind: 'reduce' }) => Value
   readonly #scan: (e: Expr & { kind: 'scan' }) => Value
+  readonly #pairLanes: number
+  /** Pairs of vectors, by the first: both taps take theirs from one list. */
+  readonly #pairs = new Map<Value, readonly Value[]>()
 
   constructor(hooks: {
     /** Rewrites an expression into rows the target spells. */
     decompose?: (e: Expr, lanes: number) => Expr
     reduce: (e: Expr & { kind: 'reduce' }) => Value
     scan?: (e: Expr & { kind: 'scan' }) => Value
+    /** How many lanes of 32 bits a register has, where pairs are to be loaded; see Note [Pairs]. */
+    pairLanes?: number
   }) {
     super()
     this.#decompose = hooks.decompose ?? ((e) => e)
     this.#reduce = hooks.reduce
+    this.#pairLanes = hooks.pairLanes ?? 0
     this.#scan = hooks.scan ?? (() => assert(false, 'a scan is not expected here') as never)
   }
 
@@ -156,7 +163,43 @@ export class Emitter extends ProgramBuilder {
       if (guard.lanes === 1) return this.#guardedRun(e, memory, guard, vector)
       if (isInterval(e.guard!, vector.axis)) return this.#guardedEnds(e, memory, guard, vector)
     }
+    if (vector !== undefined && vector.lanes === this.#pairLanes) {
+      const tap = tapBeside(e, vector.axis)
+      const value = tap && this.#loadPair(e, memory, vector, tap)
+      if (value) return this.#widen(e.dtype, value)
+    }
     return this.#guardedLoad(e, memory, guard, along.length > 0 || (guard?.lanes ?? 1) > 1)
+  }
+
+  // Note [Pairs]: undefined where the tap or the mask is not known well enough.
+  #loadPair(
+    e: LoadExpr,
+    memory: MemoryType,
+    { axis, lanes }: VectorAxis,
+    tap: Axis,
+  ): Value | undefined {
+    const pair = pairOf(tap, this.positionOf(tap))
+    const tail = this.tailMask?.def
+    if (pair === undefined || (tail && tail.kind !== 'lanesBelow')) return undefined
+    const moving = [axis, tap]
+    const terms = e.index.terms.filter(
+      ({ index }) => !(index.kind === 'axis' && moving.includes(index.axis)),
+    )
+    const fixed = this.indexValue({ offset: e.index.offset, terms })
+    const start = this.add(this.add(fixed, this.mul(this.positionOf(axis), 2)), pair.first)
+    const count = tail && this.mul(tail.count, 2)
+    const load = (from: number) => {
+      const mask = count && this.lanesBelow(this.sub(count, from), lanes)
+      return this.#loadAt(this.place(e.buffer, memory, this.add(start, from)), lanes, mask)
+    }
+    const first = load(0)
+    let rows = this.#pairs.get(first)
+    if (rows === undefined) {
+      // What few lanes want lies in one vector.
+      const isShort = count?.def.kind === 'const' && Number(count.def.value) <= lanes
+      this.#pairs.set(first, (rows = [first, isShort ? first : load(lanes)]))
+    }
+    return this.transposed(rows, pair.row)
   }
 
   // One guard for all lanes, which lie side by side: a whole vector is read, or nothing.
@@ -201,8 +244,7 @@ export class Emitter extends ProgramBuilder {
     return guard ? this.op('select', [guard, value, this.const(e.type, e.otherwise)]) : value
   }
 
-  #loadAt(place: Place, lanes: number): Value {
-    const mask = lanes > 1 ? this.tailMask : undefined
+  #loadAt(place: Place, lanes: number, mask = lanes > 1 ? this.tailMask : undefined): Value {
     const def = { kind: 'load', place, mask } as const
     const key = `load${place.buffer}${place.memory}${lanes}@${place.index.id}?${mask?.id}`
     const floor = this.loadFloor

@@ -10,7 +10,7 @@ import {
   type ReduceExpr,
 } from '../ir/expr.ts'
 import { rootsOf, visitAll, type Group, type Store } from '../ir/group.ts'
-import type { Kernel, Value } from '../ir/loops.ts'
+import type { Kernel, Value, Variable } from '../ir/loops.ts'
 import { extentOf } from './contract-blocks.ts'
 import { accumulator, combineValues, Emitter, memoryOf } from './emitter.ts'
 import { findKeptTerms, type KeptTerms } from './kept-terms.ts'
@@ -42,6 +42,9 @@ export function kernelBuffers(group: Group): Kernel['buffers'] {
   return group.checks.length === 0 ? buffers : [...buffers, { memory: 'i32', written: true }]
 }
 
+/** Accumulators of one reduction, by their lanes. */
+type Sums = ReadonlyMap<number, Variable>
+
 class NestLowering {
   readonly #s: ExprBuilder
   readonly #group: Group
@@ -50,6 +53,7 @@ class NestLowering {
   readonly #kept: KeptTerms | undefined
   /** Axes whose positions depend on the ones before. */
   readonly #scanned = new Set<Axis>()
+  readonly #reduces: ReduceExpr[] = []
   /** Whether the lanes of this kernel hold 64-bit values: lanes of bools are as wide as the others, all through it. */
   #isWide: boolean | undefined
   #ok: ReturnType<Emitter['variable']> | undefined
@@ -58,7 +62,7 @@ class NestLowering {
     this.#s = s
     this.#traits = traits
     const kept = findKeptTerms(s, group)
-    const isKept = kept !== undefined && this.#lanesOf(kept.reduce) > 1
+    const isKept = kept !== undefined && this.#lanesOf([kept.reduce]) > 1
     this.#kept = isKept ? kept : undefined
     const [store] = group.stores
     this.#group = isKept ? { ...group, stores: [{ ...store!, value: kept.value }] } : group
@@ -66,6 +70,7 @@ class NestLowering {
       decompose: (e, lanes) => (e.kind === 'op' ? decompose(s, e, lanes, traits) : e),
       reduce: (e) => this.#reduce(e),
       scan: (e) => this.#scan(e),
+      pairLanes: traits.vectorBytes / 4,
     })
   }
 
@@ -89,7 +94,7 @@ class NestLowering {
   // Axes that a reduction depends on go outside, so that it runs once per row; scanned axes go inside.
   #plan(): { order: Axis[]; vector: { axis: Axis; lanes: number } | undefined } {
     const { axes, stores, checks } = this.#group
-    const reduces: (Expr & { kind: 'reduce' })[] = []
+    const reduces = this.#reduces
     const scanned = this.#scanned
     visitAll(rootsOf(this.#group), (e) => {
       if (e.kind === 'reduce') reduces.push(e)
@@ -110,7 +115,7 @@ class NestLowering {
   #vectorAxis(
     rows: ReadonlySet<Axis>,
     scanned: ReadonlySet<Axis>,
-    reduces: readonly (Expr & { kind: 'reduce' })[],
+    reduces: readonly ReduceExpr[],
     stores: readonly Store[],
     checks: readonly Expr[],
   ): { axis: Axis; lanes: number } | undefined {
@@ -118,7 +123,10 @@ class NestLowering {
       store.index.terms.every((t) =>
         freeAxes(t.index).has(axis) ? t.index.kind === 'axis' && t.stride === 1 : true,
       ) && store.index.terms.some((t) => t.index.kind === 'axis' && t.index.axis === axis)
-    const axis = this.#group.axes.findLast((a) => stores.every((store) => isUnit(store, a)))
+    const within = (a: Axis) => stores.filter((store) => !this.#isOutside(store, a))
+    const axis = this.#group.axes.findLast(
+      (a) => within(a).length > 0 && within(a).every((store) => isUnit(store, a)),
+    )
     if (
       axis === undefined ||
       scanned.has(axis) ||
@@ -133,8 +141,8 @@ class NestLowering {
       })
       if (inner) return undefined
     }
-    const dtypes = stores.map((store) => this.#group.buffers[store.buffer]!.dtype)
-    const values = stores.map((store) => store.value)
+    const dtypes = within(axis).map((store) => this.#group.buffers[store.buffer]!.dtype)
+    const values = within(axis).map((store) => store.value)
     const lanes = this.#chooseLanes(values, dtypes, axis)
     return lanes > 1 ? { axis, lanes } : undefined
   }
@@ -147,9 +155,36 @@ class NestLowering {
     return this.#isWide === isWide ? lanes : 1
   }
 
-  #loops(order: readonly Axis[], vector: { axis: Axis; lanes: number } | undefined): void {
+  // Whether a store is the same at all points along an axis, so that it is made once, after the loop.
+  #isOutside({ index, value, accumulate }: Store, axis: Axis): boolean {
+    if (accumulate || this.#group.checks.length > 0 || this.#scanned.size > 0) return false
+    return [value, ...index.terms.map((t) => t.index)].every((e) => !freeAxes(e).has(axis))
+  }
+
+  #loops(
+    order: readonly Axis[],
+    vector: { axis: Axis; lanes: number } | undefined,
+    stores = this.#group.stores,
+  ): void {
     const [axis, ...rest] = order
-    if (axis === undefined) return this.#point()
+    if (axis === undefined) return this.#point(stores)
+    const within = stores.filter((store) => order.some((a) => !this.#isOutside(store, a)))
+    this.#loop(axis, rest, vector, within)
+    if (within.length === stores.length) return
+    // No points, no stores.
+    const b = this.#b
+    const isEmpty = order
+      .map((a) => b.op('eq', [b.size(a.extent), b.int(0)]))
+      .reduce((x, y) => b.op('or', [x, y]))
+    b.when(b.op('not', [isEmpty]), () => this.#stores(stores.filter((x) => !within.includes(x))))
+  }
+
+  #loop(
+    axis: Axis,
+    rest: readonly Axis[],
+    vector: { axis: Axis; lanes: number } | undefined,
+    stores: readonly Store[],
+  ): void {
     const b = this.#b
     const extent = b.size(axis.extent)
     if (axis !== vector?.axis)
@@ -159,13 +194,13 @@ class NestLowering {
         1,
         (i) => {
           b.bind(axis, i)
-          this.#loops(rest, vector)
+          this.#loops(rest, vector, stores)
         },
         b.depth === 0 && this.#isParallel(axis),
       )
     const body = (i: Value, lanes: number) => {
       b.bind(axis, i, lanes)
-      this.#loops(rest, vector)
+      this.#loops(rest, vector, stores)
     }
     const isShort = typeof axis.extent === 'number' && axis.extent < 2 * runUnit
     if (b.depth > 0 || isShort || !this.#isParallel(axis))
@@ -204,11 +239,14 @@ class NestLowering {
     }
     if (this.#traits.tail === 'scalar' || isEmpty(at, end)) return
     const width = this.#widths(lanes).at(-1)!
-    b.loop(at, end, width, (i) => {
+    const rest = (i: Value) => {
       b.tailMask = b.lanesBelow(b.sub(end, i), width)
       body(i, width)
       b.tailMask = undefined
-    })
+    }
+    // Where it is certain that something is left, no loop asks.
+    if (at.def.kind === 'const' && end.def.kind === 'const') b.once(() => rest(at))
+    else b.loop(at, end, width, rest)
   }
 
   // 16 lanes on a register of 4 run as 16, then 4, then 1 (or a mask over 4).
@@ -219,19 +257,19 @@ class NestLowering {
     return this.#traits.tail === 'scalar' && lanes > 1 ? [...widths, 1] : widths
   }
 
-  #point(): void {
+  #point(stores: readonly Store[]): void {
     const b = this.#b
     const checks = this.#group.checks.map((c) => b.expr(c))
-    if (checks.length === 0) return this.#stores()
+    if (checks.length === 0) return this.#stores(stores)
     const holds = checks.reduce((x, y) => b.op('and', [x, y]))
     b.set(this.#ok!, b.op('and', [b.read(this.#ok!), b.op('convert', [holds], 'i32')]))
-    b.when(holds, () => this.#stores())
+    b.when(holds, () => this.#stores(stores))
   }
 
-  #stores(): void {
+  #stores(stores: readonly Store[]): void {
     const b = this.#b
-    const values = this.#group.stores.map((store) => b.expr(store.value))
-    this.#group.stores.forEach((store, n) => {
+    const values = stores.map((store) => b.expr(store.value))
+    stores.forEach((store, n) => {
       const dtype = this.#group.buffers[store.buffer]!.dtype
       const vector = b.vectorAxis()
       const index = b.indexValue(store.index, vector?.axis)
@@ -244,74 +282,115 @@ class NestLowering {
     })
   }
 
-  #reduce(e: Expr & { kind: 'reduce' }): Value {
+  #reduce(e: ReduceExpr): Value {
     const b = this.#b
     return b.atLevel(b.levelOfAxes(freeAxes(e)), () => this.#reduceHere(e))
   }
 
-  #reduceHere(e: Expr & { kind: 'reduce' }): Value {
+  #reduceHere(e: ReduceExpr): Value {
     const b = this.#b
-    const outer = e.axes.slice(0, -1)
+    const all = this.#together(e)
     const last = e.axes[e.axes.length - 1]!
     const running = b.vectorAxis()
-    const lanes = running === undefined ? this.#lanesOf(e) : 1
-    if (lanes === 1 || !this.#traits.spells(e.combine, e.type, lanes)) {
+    const lanes = running === undefined ? this.#lanesOf(all) : 1
+    if (lanes === 1 && this.#isWrittenOut(e.axes)) {
       const along = running !== undefined && freeAxes(e).has(running.axis)
-      const total = accumulator(b, e.combine, e.type, along ? running.lanes : 1)
-      this.#nest(e.axes, () =>
-        b.set(total, combineValues(b, e.combine, b.read(total), b.expr(e.value))),
-      )
-      return b.read(total)
+      return this.#reduceShort(e, along ? running.lanes : 1)
     }
-    const totals = new Map(
-      this.#widths(lanes).map((width) => [width, accumulator(b, e.combine, e.type, width)]),
+    const sums = all.map((x) => {
+      const along = running !== undefined && freeAxes(x).has(running.axis)
+      const widths = lanes > 1 ? this.#widths(lanes) : [along ? running.lanes : 1]
+      return new Map(widths.map((width) => [width, accumulator(b, x.combine, x.type, width)]))
+    })
+    if (lanes > 1) this.#nest(e.axes.slice(0, -1), () => this.#reduceAlong(all, last, lanes, sums))
+    else
+      this.#nest(e.axes, () =>
+        all.forEach((x, i) => {
+          const [sum] = sums[i]!.values()
+          this.#addTo(sum!, x, b.expr(x.value))
+        }),
+      )
+    const totals = all.map(({ combine }, i) =>
+      [...sums[i]!.values()]
+        .map((sum) => (lanes > 1 ? b.across(combine, b.read(sum)) : b.read(sum)))
+        .reduce((x, y) => combineValues(b, combine, x, y)),
     )
-    this.#nest(outer, () => this.#reduceAlong(e, last, lanes, (width) => totals.get(width)!))
-    return [...totals.values()]
-      .map((total) => b.across(e.combine, b.read(total)))
-      .reduce((x, y) => combineValues(b, e.combine, x, y))
+    all.forEach((x, i) => b.define(x, totals[i]!))
+    return totals[0]!
   }
 
-  // How many lanes can run along the last axis of a reduction.
-  #lanesOf(e: ReduceExpr): number {
-    const last = e.axes[e.axes.length - 1]!
-    if (!contiguousAlong([e.value], last)) return 1
-    return this.#chooseLanes([e.value, e], [], last)
+  // A reduction and others over the same axes in the same rows, none of which is made of another.
+  #together(e: ReduceExpr): ReduceExpr[] {
+    if (e === this.#kept?.reduce) return [e]
+    const rows = freeAxes(e)
+    const isAlike = (x: ReduceExpr) =>
+      x !== this.#kept?.reduce &&
+      (x.combine === 'add') === (e.combine === 'add') &&
+      x.type === e.type &&
+      x.axes.length === e.axes.length &&
+      x.axes.every((a, i) => a === e.axes[i]) &&
+      freeAxes(x).size === rows.size &&
+      [...freeAxes(x)].every((a) => rows.has(a))
+    const all = [e]
+    for (const x of this.#reduces)
+      if (x !== e && isAlike(x) && all.every((y) => !contains(x, y) && !contains(y, x))) all.push(x)
+    return all
   }
 
-  // One row of a reduction, lanes running along it. Long sums go through a partial sum per block.
-  #reduceAlong(
-    e: Expr & { kind: 'reduce' },
-    axis: Axis,
-    lanes: number,
-    totalOf: (width: number) => ReturnType<Emitter['variable']>,
-  ): void {
+  // Without loops there is no need for a variable, nor, but for the sign of a sum of zeros, for the identity.
+  #reduceShort(e: ReduceExpr, lanes: number): Value {
     const b = this.#b
-    const step =
-      (into: (width: number) => ReturnType<Emitter['variable']>) => (i: Value, width: number) => {
-        b.bind(axis, i, width)
-        const total = into(width)
+    const identity = b.const(e.type, identityOf(e.combine, e.type))
+    let total = e.combine === 'add' ? identity : undefined
+    this.#nest(e.axes, () => {
+      const value = b.expr(e.value)
+      total = total === undefined ? value : combineValues(b, e.combine, total, value)
+    })
+    return b.splat(total ?? identity, lanes)
+  }
+
+  // How many lanes can run along the last axis of reductions.
+  #lanesOf(all: readonly ReduceExpr[]): number {
+    const { axes } = all[0]!
+    const last = axes[axes.length - 1]!
+    const values = all.map((e) => e.value)
+    if (!contiguousAlong(values, last)) return 1
+    const lanes = this.#chooseLanes([...values, ...all], [], last)
+    return all.every((e) => this.#traits.spells(e.combine, e.type, lanes)) ? lanes : 1
+  }
+
+  // One row of reductions, lanes running along it. Long sums go through a partial sum per block.
+  #reduceAlong(all: readonly ReduceExpr[], axis: Axis, lanes: number, sums: readonly Sums[]): void {
+    const b = this.#b
+    const step = (into: readonly Sums[]) => (i: Value, width: number) => {
+      b.bind(axis, i, width)
+      all.forEach((e, n) => {
         let value = b.splat(b.expr(e.value), width)
         if (e === this.#kept?.reduce) this.#keep(value, this.#kept.index, axis)
-        if (b.tailMask)
-          value = b.op('select', [
-            b.tailMask,
-            value,
-            b.const(e.type, identityOf(e.combine, e.type)),
-          ])
-        b.set(total, combineValues(b, e.combine, b.read(total), value))
-      }
+        if (b.tailMask) {
+          const none = b.const(e.type, identityOf(e.combine, e.type))
+          value = b.op('select', [b.tailMask, value, none])
+        }
+        this.#addTo(into[n]!.get(width)!, e, value)
+      })
+    }
     const short = typeof axis.extent === 'number' && axis.extent <= sumBlock
-    const isFloatSum = e.combine === 'add' && (e.type === 'f32' || e.type === 'f64')
+    const { combine, type } = all[0]!
+    const isFloatSum = combine === 'add' && (type === 'f32' || type === 'f64')
     const end = b.size(axis.extent)
-    if (short || !isFloatSum) return this.#vectorLoop(b.int(0), end, lanes, step(totalOf))
+    if (short || !isFloatSum) return this.#vectorLoop(b.int(0), end, lanes, step(sums))
     const whole = b.roundDown(end, sumBlock)
     b.loop(b.int(0), whole, sumBlock, (block) => {
-      const part = accumulator(b, e.combine, e.type, lanes)
-      b.loop(block, b.add(block, sumBlock), lanes, (i) => step(() => part)(i, lanes))
-      b.set(totalOf(lanes), combineValues(b, e.combine, b.read(totalOf(lanes)), b.read(part)))
+      const parts = all.map((e) => new Map([[lanes, accumulator(b, e.combine, e.type, lanes)]]))
+      b.loop(block, b.add(block, sumBlock), lanes, (i) => step(parts)(i, lanes))
+      all.forEach((e, n) => this.#addTo(sums[n]!.get(lanes)!, e, b.read(parts[n]!.get(lanes)!)))
     })
-    this.#vectorLoop(whole, end, lanes, step(totalOf))
+    this.#vectorLoop(whole, end, lanes, step(sums))
+  }
+
+  #addTo(sum: Variable, { combine }: ReduceExpr, value: Value): void {
+    const b = this.#b
+    b.set(sum, combineValues(b, combine, b.read(sum), value))
   }
 
   #keep(value: Value, index: Index, axis: Axis): void {
@@ -321,11 +400,15 @@ class NestLowering {
     b.storeAs(dtype, b.place(buffer, memoryOf[dtype], b.indexValue(index, axis)), value, b.tailMask)
   }
 
+  #isWrittenOut(axes: readonly Axis[]): boolean {
+    return isShort(axes) && !axes.some((a) => this.#scanned.has(a))
+  }
+
   #nest(axes: readonly Axis[], body: () => void): void {
     const [axis, ...rest] = axes
     if (axis === undefined) return body()
     const b = this.#b
-    if (isShort(axes) && !axes.some((a) => this.#scanned.has(a))) {
+    if (this.#isWrittenOut(axes)) {
       // Windows are walked without loops, so that positions of neighbouring taps share their sums.
       for (let i = 0; i < (axis.extent as number); i++)
         b.scope(() => {
@@ -354,4 +437,12 @@ class NestLowering {
     b.set(total, combineValues(b, e.combine, b.read(total), b.expr(e.value)))
     return b.read(total)
   }
+}
+
+function contains(e: Expr, part: Expr): boolean {
+  let found = false
+  visitAll([e], (x) => {
+    if (x === part) found = true
+  })
+  return found
 }

@@ -147,6 +147,16 @@ export class ProgramBuilder {
     return result
   }
 
+  /** A body that runs once, where a loop of one round would stand: what it loads stays in it. */
+  once(body: () => void): void {
+    const floor = this.loadFloor
+    this.scope(() => {
+      this.loadFloor = this.depth
+      body()
+    })
+    this.loadFloor = floor
+  }
+
   /** Runs `body` as if the loops above `level` were not open: what it emits comes before them. */
   atLevel<T>(level: number, body: () => T): T {
     const levels = this.levels.splice(level + 1)
@@ -275,7 +285,7 @@ export class ProgramBuilder {
     // A block is asked for row by row.
     if (this.#block?.rows !== rows) this.#block = { rows, key: rows.map((r) => r.id).join() }
     const key = `t${row}:${this.#block.key}`
-    return this.value(rows[0]!.type, rows.length, def, rows, key)
+    return this.value(rows[0]!.type, rows[0]!.lanes, def, rows, key)
   }
 
   /** Reads memory, in the current level: never moved across a store. */

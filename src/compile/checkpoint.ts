@@ -1,6 +1,6 @@
 /** @file checkpoint(): a part of a network that is computed a second time for its gradient, to save memory. */
-import { blocksIn, unscoped } from '../tensor/scope.ts'
-import { enableGrad, isRecording, watcher, withWatcher } from '../tensor/tape.ts'
+import { tensorsIn, unscoped } from '../tensor/scope.ts'
+import { enableGrad, freeUnheld, isRecording, watcher, withWatcher } from '../tensor/tape.ts'
 import type { GradNode, Recall, TapeWatcher } from '../tensor/tape.ts'
 import { noteNumbers, replayNumbers, tracing } from '../tensor/tracing.ts'
 import { GradError } from '../util/errors.ts'
@@ -69,7 +69,10 @@ class Segment implements TapeWatcher {
   }
 
   #hold(by: number): void {
-    for (const block of blocksIn(this.#args)) block.saves += by
+    for (const t of tensorsIn(this.#args)) {
+      t.storage.saves += by
+      if (by < 0) freeUnheld(t)
+    }
   }
 
   #again(): readonly GradNode[] {

@@ -142,6 +142,9 @@ export class JointProgram {
       const op = this.#op as unknown as Op
       const node = new GradNode(op, { numbers }, facts, [...leaves, ...kept], returned)
       for (const i of this.#joint.outputs) node.own(returned[i]!, i)
+      // Memory that only this entry reads goes with it.
+      for (const [i, t] of kept.entries())
+        if (before[i] === undefined && t.storage.shares === 1) t.storage.internal = true
       return outputs
     } finally {
       count(-1)

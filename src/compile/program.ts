@@ -9,10 +9,12 @@ import { kernelOf } from '../tensor/plan.ts'
 import { noteBlock } from '../tensor/scope.ts'
 import { Tensor } from '../tensor/tensor.ts'
 import type { LiveNumber } from '../tensor/tracing.ts'
+import { debug } from '../util/config.ts'
 import { planArena } from './arena.ts'
 import { ControlProgram } from './control-program.ts'
+import { fuse } from './fuse.ts'
 import { isValue, placeOf, type CallNode, type Graph, type Value } from './graph.ts'
-import { scheduleGraph, type Schedule } from './schedule.ts'
+import { printSchedule, scheduleGraph, type Schedule } from './schedule.ts'
 import type { State, Trace } from './trace.ts'
 
 /** What a buffer is during a run. */
@@ -68,7 +70,8 @@ export class Program {
     this.backend = backend
     this.graph = graph
     this.#trace = trace
-    const schedule = scheduleGraph(graph)
+    const schedule = fuse(graph, scheduleGraph(graph))
+    debug(2, () => `compile: kernels\n${printSchedule(schedule)}`)
     const { homes, arenaBytes } = planMemory(graph, schedule)
     this.#homes = homes
     this.arenaBytes = arenaBytes

@@ -36,8 +36,12 @@ export interface ScheduledKernel {
   readonly operands: readonly Operand[]
   /** The scalars handed over at launch. */
   readonly params: readonly (number | LiveNumber)[]
-  /** The call that it belongs to. */
+  /** The call that it belongs to; of a fused kernel, the last one. */
   readonly node: CallNode
+  /** All calls that a fused kernel belongs to. */
+  readonly calls?: readonly CallNode[]
+  /** Whether it is a product with something done to its sums; of a kernel that is not fused the op tells. */
+  readonly contracts?: boolean
   readonly specialize: Op['specialize']
 }
 
@@ -48,18 +52,46 @@ export interface ScheduledControl {
   readonly operands: readonly Operand[]
 }
 
+export type Scheduled = ScheduledKernel | ScheduledControl
+
 export interface Schedule {
   readonly buffers: readonly Buffer[]
   /** Buffer of each value that is no view. */
   readonly bufferOf: ReadonlyMap<Value, number>
-  readonly kernels: readonly (ScheduledKernel | ScheduledControl)[]
+  readonly kernels: readonly Scheduled[]
+}
+
+/** One line per kernel: its name, what it reads and what it writes. */
+export function printSchedule({ buffers, kernels }: Schedule): string {
+  const name = (operand: Operand, dtype: string) => {
+    const node = buffers[operand.buffer]!.value?.node
+    const text =
+      node === undefined || node.kind === 'call' || node.kind === 'view' ? 'b' : node.kind
+    return `${text}${operand.buffer}${operand.offset === 0 ? '' : `+${operand.offset}`} ${dtype}`
+  }
+  return kernels
+    .map((kernel, i) => {
+      if (!('step' in kernel)) return `${String(i).padStart(3)}  ${kernel.node.control.kind}`
+      const {
+        step: { group },
+        operands,
+      } = kernel
+      const list = (reads: boolean) =>
+        operands
+          .filter((_, k) => (group.buffers[k]!.access === 'read') === reads)
+          .map((x) => name(x, group.buffers[operands.indexOf(x)]!.dtype))
+          .join(', ')
+      const sizes = group.axes.map(({ extent }) => Number(extent)).join(' x ')
+      return `${String(i).padStart(3)}  ${group.name} over ${sizes}: ${list(true)} -> ${list(false)}`
+    })
+    .join('\n')
 }
 
 /** Lowers every call of a graph, in order. */
 export function scheduleGraph({ nodes }: Graph): Schedule {
   const buffers: Buffer[] = []
   const bufferOf = new Map<Value, number>()
-  const kernels: (ScheduledKernel | ScheduledControl)[] = []
+  const kernels: Scheduled[] = []
   for (const node of nodes) {
     if (node.kind === 'view') continue
     for (const value of node.results) {

@@ -193,6 +193,7 @@ export class ExprBuilder {
   declare readonly fma: Row
   declare readonly dotBf16: Row
   declare readonly dotU8S8: Row
+  declare readonly ldexp: Row
   declare readonly exp: Row
   declare readonly expm1: Row
   declare readonly log: Row

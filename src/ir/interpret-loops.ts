@@ -191,7 +191,10 @@ class KernelInterpreter {
         return this.#load(value, def)
       case 'transposed': {
         const rows = def.rows.map((row) => this.#use(row))
-        return () => rows.map((row) => row()[def.row]!)
+        return () => {
+          const all = rows.flatMap((row) => row())
+          return all.filter((_, i) => i % rows.length === def.row)
+        }
       }
       case 'read':
         return () => this.#read(def.variable)

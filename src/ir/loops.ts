@@ -41,7 +41,10 @@ export type Definition =
   | { readonly kind: 'load'; readonly place: Place; readonly mask: Value | undefined }
   /** One element per lane, at the index of that lane. */
   | { readonly kind: 'gather'; readonly place: Place; readonly mask: Value | undefined }
-  /** Row `row` of the transpose of a square block whose rows are `rows`. */
+  /**
+   * Column `row` of a matrix that lies in `rows`, one after the other, with as many columns as there are
+   * rows: of a square block the transpose, of two rows every other element.
+   */
   | { readonly kind: 'transposed'; readonly rows: readonly Value[]; readonly row: number }
   /** The present content of a variable. */
   | { readonly kind: 'read'; readonly variable: Variable }

@@ -242,6 +242,14 @@ export const scalarOps = {
       0,
     decompose: words.dotU8S8,
   }),
+  /** a 2^b for whole b, no larger than twice the largest exponent of a float; rounded once. */
+  ldexp: row({
+    arity: 2,
+    result: 'same',
+    types: floating,
+    evaluate: (_t, a: N, b: N) => a * 2 ** Math.trunc(b / 2) * 2 ** (b - Math.trunc(b / 2)),
+    decompose: math.ldexp,
+  }),
   exp: unaryFloat(Math.exp, math.exp),
   expm1: unaryFloat(Math.expm1, math.expm1),
   log: unaryFloat(Math.log, math.log),

@@ -126,7 +126,10 @@ class KernelVerifier {
           this.#use(row)
           this.#fits(row, value, `a row of ${name}`)
         })
-        return this.#check(def.rows.length === lanes && def.row < lanes, `${name}: transposed`)
+        return this.#check(
+          (def.rows.length === lanes || def.rows.length === 2) && def.row < def.rows.length,
+          `${name}: transposed`,
+        )
       case 'read':
         this.#check(this.#variables.has(def.variable.id), `${name}: variable is read before set`)
         return this.#fits(value, def.variable, name)

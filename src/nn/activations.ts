@@ -9,6 +9,7 @@ import type { SoftmaxOptions } from '../ops/softmax.ts'
 import type { Tensor } from '../tensor/tensor.ts'
 import { checkOptions } from '../util/errors.ts'
 import { Module } from './module.ts'
+import { runsOnly, keepsNothing } from './passing.ts'
 
 /** A layer that applies a function with fixed options. */
 abstract class Activation<O extends object = object> extends Module {
@@ -248,3 +249,26 @@ export class LogSoftmax extends Activation<SoftmaxOptions> {
     return x.logSoftmax(this.options)
   }
 }
+
+keepsNothing(
+  ReLU,
+  ReLU6,
+  SELU,
+  SiLU,
+  Mish,
+  Sigmoid,
+  LogSigmoid,
+  Hardsigmoid,
+  Hardswish,
+  Tanh,
+  Softsign,
+  LeakyReLU,
+  ELU,
+  GELU,
+  Softplus,
+  Softmax,
+  LogSoftmax,
+)
+runsOnly(ReLU, 'relu')
+runsOnly(Sigmoid, 'sigmoid')
+runsOnly(Tanh, 'tanh')

@@ -9,6 +9,7 @@ import type { Tensor } from '../tensor/tensor.ts'
 import { checkOptions, ShapeError, ValueError } from '../util/errors.ts'
 import { checkPositive, checkProbability, checkSize } from './checks.ts'
 import { Module } from './module.ts'
+import { keepsNothing } from './passing.ts'
 import type { Placement } from './placement.ts'
 
 export interface BatchNormOptions extends Placement {
@@ -171,3 +172,5 @@ export class BatchNorm2d extends BatchNormOver {
     return [4]
   }
 }
+
+keepsNothing(BatchNorm1d, BatchNorm2d)

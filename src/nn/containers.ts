@@ -3,6 +3,7 @@ import { Parameter } from '../tensor/cell.ts'
 import { Tensor } from '../tensor/tensor.ts'
 import { UnsupportedError, ValueError } from '../util/errors.ts'
 import { Module, type Layer } from './module.ts'
+import { runChain } from './passing.ts'
 
 /** What a list of members shares: positions, iteration, and the names '0', '1' ... */
 abstract class ListOf<T> extends Module {
@@ -66,8 +67,7 @@ export class Sequential extends ListOf<Layer> {
   }
 
   forward(x: Tensor): Tensor {
-    for (const layer of this.items) x = layer.forward(x)
-    return x
+    return runChain(this.items, x)
   }
 }
 

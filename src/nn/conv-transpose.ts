@@ -5,6 +5,7 @@ import type { Tensor } from '../tensor/tensor.ts'
 import { checkOptions, ValueError } from '../util/errors.ts'
 import { checkSize, checkWindow, formatWindow, type WindowSize } from './checks.ts'
 import { Module } from './module.ts'
+import { keepsNothing } from './passing.ts'
 import { uniformParameter, type Placement } from './placement.ts'
 
 export interface ConvTransposeOptions extends Placement {
@@ -122,3 +123,5 @@ export class ConvTranspose2d extends ConvTransposeOver {
     return x.convTranspose2d(this.weight, this.settings)
   }
 }
+
+keepsNothing(ConvTranspose1d, ConvTranspose2d)

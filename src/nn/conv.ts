@@ -5,6 +5,7 @@ import type { Tensor } from '../tensor/tensor.ts'
 import { checkOptions, ValueError } from '../util/errors.ts'
 import { checkSize, checkWindow, formatWindow, type WindowSize } from './checks.ts'
 import { Module } from './module.ts'
+import { keepsNothing } from './passing.ts'
 import { uniformParameter, type Placement } from './placement.ts'
 
 export interface ConvOptions extends Placement {
@@ -139,3 +140,5 @@ export class Conv2d extends ConvOver {
     return x.conv2d(this.weight, this.settings)
   }
 }
+
+keepsNothing(Conv1d, Conv2d)

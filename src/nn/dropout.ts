@@ -4,6 +4,7 @@ import type { Tensor } from '../tensor/tensor.ts'
 import { checkOptions } from '../util/errors.ts'
 import { checkProbability } from './checks.ts'
 import { Module } from './module.ts'
+import { keepsNothing } from './passing.ts'
 
 export interface DropoutLayerOptions {
   /** The stream to draw from; default the one that `manualSeed` seeds. */
@@ -40,3 +41,5 @@ export class Dropout extends Module {
     return `p=${this.p}`
   }
 }
+
+keepsNothing(Dropout)

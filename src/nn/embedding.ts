@@ -7,6 +7,7 @@ import type { Tensor } from '../tensor/tensor.ts'
 import { checkOptions, ValueError } from '../util/errors.ts'
 import { checkSize } from './checks.ts'
 import { Module } from './module.ts'
+import { keepsNothing } from './passing.ts'
 import type { Placement } from './placement.ts'
 
 export interface EmbeddingLayerOptions extends Placement {
@@ -68,3 +69,5 @@ function withoutRow(table: Tensor, row: number): Tensor {
   const isPadding = Uint8Array.from({ length: shape[0]! }, (_, i) => Number(i === row))
   return table.maskedFill(fromTypedArray(isPadding, [shape[0]!, 1], { dtype: 'bool', device }), 0)
 }
+
+keepsNothing(Embedding)

@@ -5,6 +5,7 @@ import type { Tensor } from '../tensor/tensor.ts'
 import { checkOptions } from '../util/errors.ts'
 import { checkSize } from './checks.ts'
 import { Module } from './module.ts'
+import { keepsNothing } from './passing.ts'
 import { uniformParameter, type Placement } from './placement.ts'
 
 export interface LinearOptions extends Placement {
@@ -49,3 +50,5 @@ export class Linear extends Module {
     return `inFeatures=${this.inFeatures}, outFeatures=${this.outFeatures}, bias=${this.bias !== undefined}`
   }
 }
+
+keepsNothing(Linear)

@@ -6,6 +6,7 @@ import type { Tensor } from '../tensor/tensor.ts'
 import { checkOptions, ValueError } from '../util/errors.ts'
 import { checkPositive, checkSize, checkWindow } from './checks.ts'
 import { Module } from './module.ts'
+import { keepsNothing } from './passing.ts'
 import type { Placement } from './placement.ts'
 
 export interface RMSNormOptions extends Placement {
@@ -143,3 +144,5 @@ export class GroupNorm extends Module {
 function checkShapeOf(where: string, shape: number | Shape): Shape {
   return checkWindow(where, 'normalizedShape', shape, typeof shape === 'number' ? 1 : shape.length)
 }
+
+keepsNothing(GroupNorm, LayerNorm, RMSNorm)

@@ -4,6 +4,7 @@ import type { Tensor } from '../tensor/tensor.ts'
 import { checkOptions, ValueError } from '../util/errors.ts'
 import { checkWindow, formatWindow, type WindowSize } from './checks.ts'
 import { Module } from './module.ts'
+import { keepsNothing } from './passing.ts'
 
 /** Options of the max pooling layers. */
 export type MaxPoolLayerOptions = Omit<MaxPoolOptions, 'kernelSize'>
@@ -127,3 +128,5 @@ export class AdaptiveAvgPool2d extends Module {
     return `outputSize=${formatWindow(this.outputSize)}`
   }
 }
+
+keepsNothing(AdaptiveAvgPool2d, AvgPool1d, AvgPool2d, MaxPool1d, MaxPool2d)

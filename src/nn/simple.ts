@@ -3,6 +3,7 @@ import { checkOptions } from '../util/errors.ts'
 import type { FlattenOptions } from '../ops/movement.ts'
 import type { Tensor } from '../tensor/tensor.ts'
 import { Module } from './module.ts'
+import { keepsNothing } from './passing.ts'
 
 /**
  * Joins axes into one, by default all but the first: [batch, ...] -> [batch, features].
@@ -41,3 +42,5 @@ export class Identity extends Module {
     return x
   }
 }
+
+keepsNothing(Flatten, Identity)

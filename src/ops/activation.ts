@@ -1,5 +1,6 @@
 /** @file Activation functions, element by element: each is one kernel, and so is its gradient. */
 import type { Expr, ExprBuilder } from '../ir/expr.ts'
+import * as math from '../ir/transcendental.ts'
 import { dispatch } from '../tensor/dispatch.ts'
 import type { Tensor } from '../tensor/tensor.ts'
 import { checkOptions, ValueError } from '../util/errors.ts'
@@ -174,8 +175,15 @@ const exactGelu = unary({
   name: 'gelu',
   dtype: 'floating',
   onnx: 'Gelu',
-  scalar: (s, x) => s.mul(s.mul(x, 0.5), s.add(s.erf(s.mul(x, Math.SQRT1_2)), 1)),
-  partials: 'derived',
+  scalar: math.gelu,
+  // P(X < x) + x times the density at x
+  partials: [
+    (s, g, x) => {
+      const below = s.add(s.mul(s.erf(s.mul(x, Math.SQRT1_2)), 0.5), 0.5)
+      const density = s.mul(s.exp(s.mul(s.mul(x, x), -0.5)), 1 / Math.sqrt(2 * Math.PI))
+      return s.mul(g, s.add(below, s.mul(x, density)))
+    },
+  ],
 })
 
 const tanhGelu = unary({

@@ -3,7 +3,7 @@ import { dtypes, isFloat, resultType, type DType } from '../core/dtype.ts'
 import { broadcastShapes } from '../core/shape.ts'
 import { derivative } from '../ir/derivative.ts'
 import type { Expr, ExprBuilder } from '../ir/expr.ts'
-import { dispatch } from '../tensor/dispatch.ts'
+import { dispatch, dispatchOver } from '../tensor/dispatch.ts'
 import {
   makeOp,
   type InputSpec,
@@ -136,7 +136,7 @@ function gradientOf(spec: ElementwiseOp): Pick<OpSpec, 'vjp' | 'saves'> {
     }))
   if (fromOutput !== undefined)
     return {
-      vjp: ({ g, output }) => [dispatch(gradientOp(0, fromOutput), [g, output])],
+      vjp: ({ g, output }) => [dispatchOver(gradientOp(0, fromOutput), g, [output])],
       saves: 'outputs',
     }
   if (partials === undefined) return {}
@@ -146,11 +146,15 @@ function gradientOf(spec: ElementwiseOp): Pick<OpSpec, 'vjp' | 'saves'> {
       : (s, g, ...operands) =>
           derivative(s, spec.scalar(s, ...operands), operands[i]!, g) ?? s.like(g, 0)
   return {
-    vjp: ({ g, inputs, needs }) =>
-      inputs.map((_, i) => {
-        const partial = needs(i) ? partialOf(i) : undefined
-        return partial && dispatch(gradientOp(i, partial), [g, ...inputs])
-      }),
+    vjp: ({ g, inputs, needs }) => {
+      const rules = inputs.map((_, i) => (needs(i) ? partialOf(i) : undefined))
+      const last = rules.findLastIndex((rule) => rule !== undefined)
+      return rules.map((rule, i) => {
+        if (rule === undefined) return undefined
+        const op = gradientOp(i, rule)
+        return i === last ? dispatchOver(op, g, inputs) : dispatch(op, [g, ...inputs])
+      })
+    },
     saves: partials.length === 0 ? 'none' : 'inputs',
   }
 }

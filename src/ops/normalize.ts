@@ -1,11 +1,14 @@
 /** @file The kernels behind every norm layer: subtract the mean, divide by the deviation, scale and shift. */
 import { dtypes } from '../core/dtype.ts'
-import type { Expr } from '../ir/expr.ts'
-import { dispatchAll } from '../tensor/dispatch.ts'
+import { sizeOf, type Shape } from '../core/shape.ts'
+import type { KernelBuilder, Position, Step } from '../codegen/kernel-builder.ts'
+import type { Axis, Expr } from '../ir/expr.ts'
+import { dispatch, dispatchAll } from '../tensor/dispatch.ts'
 import type { LowerContext, Op } from '../tensor/op.ts'
 import type { Tensor } from '../tensor/tensor.ts'
 import type { GradContext } from '../tensor/types.ts'
 import { defineOp } from './define.ts'
+import { interleave } from './reduction.ts'
 
 type Attributes = {
   /** The axes over which mean and deviation are taken. */
@@ -26,9 +29,9 @@ type Attributes = {
  *   dx = r P(v)     dw = sum(g y)     db = sum(g)
  *
  * (mean(v) only where the mean is subtracted). P is its own adjoint, and dr = -r^2 y dx / n, so for
- * gradients e of dx and h of g y
+ * gradients e of dx, h of dw and k of db
  *
- *   dv = r P(e)     dg = w dv + h y     dw = sum(g dv)
+ *   dv = r P(e)     dg = w dv + h y + k     dw = sum(g dv)
  *   dx = -r^2 (P(m e + a v) + y (mean(e v) - mean(e) mean(v) - a m)) + r P(h g)
  *   with m = mean(v y) and a = mean(e y).
  */
@@ -43,19 +46,18 @@ function normOp(name: string, onnx: string | undefined): Op<Attributes> {
       const statistics = { shape: rows, dtype: dtype === 'float64' ? dtype : 'float32' } as const
       return [{ shape, dtype }, statistics, statistics]
     },
-    lower: (context) => [lowerStatistics(context), lowerResult(context)],
-    vjp({ g, inputs, outputs, attributes }) {
+    lower: lowerNorm,
+    vjp({ g, inputs, outputs, attributes, needs }) {
       const { parameterAxes, weighted, biased } = attributes
       const [x, , weight] = inputs as readonly Tensor[]
+      const given = [g, x!, outputs[1]!, outputs[2]!]
+      const key = keyOf(attributes)
+      const forX = weighted ? [...given, weight!] : given
+      const dx = needs(0) ? dispatch(normBackwardOp, forX, attributes, key) : undefined
+      if (weighted && needs(2))
+        return [dx, undefined, ...dispatchAll(parameterOp, given, attributes, key)]
       const others = { axis: othersThan(parameterAxes, x!.ndim) }
-      const given = [g, x!, outputs[1]!, outputs[2]!, ...(weighted ? [weight!] : [])]
-      const [dx, scaled] = dispatchAll(normBackwardOp, given, attributes, keyOf(attributes))
-      return [
-        dx,
-        undefined,
-        ...(weighted ? [scaled!.sum(others)] : []),
-        ...(biased ? [g.sum(others)] : []),
-      ]
+      return [dx, undefined, ...(weighted ? [undefined] : []), ...(biased ? [g.sum(others)] : [])]
     },
   })
 }
@@ -66,15 +68,52 @@ const othersThan = (axes: readonly number[], ndim: number): number[] =>
 const keyOf = ({ axes, parameterAxes, weighted, biased, centred }: Attributes): string =>
   `${axes.join()}|${parameterAxes.join()}|${weighted}${biased}${centred}`
 
+/** Rows up to this long stay in the cache while they are read again. */
+const longestRow = 65536
+
+// Rows that lie side by side are done one by one; channels that lie apart are better read as they come.
+function lowerNorm(context: LowerContext<Attributes>): Step[] {
+  const { attributes, inputs, kernel } = context
+  const { shape } = inputs[0]!
+  const { axes } = attributes
+  const length = sizeOf(axes.map((a) => shape[a]!))
+  const isTrailing = axes.every((a) => a >= shape.length - axes.length)
+  if (isTrailing && length <= longestRow) {
+    const k = kernel()
+    const all = k.axes(shape)
+    const rows = rowsOf(all, axes)
+    lowerResult(context, k, all, lowerStatistics(context, k, rows))
+    return [k.finish()]
+  }
+  const [first, second] = [kernel(), kernel()]
+  lowerStatistics(context, first, first.axes(context.outputs[1]!.layout.shape))
+  const all = second.axes(shape)
+  const rows = rowsOf(all, axes)
+  const [mean, scale] = [1, 2].map((i) => second.load(context.out(i), rows)) as [Expr, Expr]
+  lowerResult(context, second, all, { mean, scale })
+  return [first.finish(), second.finish()]
+}
+
+const rowsOf = <T>(all: readonly T[], axes: readonly number[]): T[] =>
+  all.filter((_, i) => !axes.includes(i))
+
+interface Statistics {
+  readonly mean: Expr
+  /** 1 / deviation. */
+  readonly scale: Expr
+}
+
 // Mean (0 where it is not subtracted) and 1 / deviation, by two passes.
-function lowerStatistics({ attributes, inputs, outputs, kernel, out }: LowerContext<Attributes>) {
+function lowerStatistics(
+  { attributes, inputs, outputs, out }: LowerContext<Attributes>,
+  k: KernelBuilder,
+  rows: readonly Axis[],
+): Statistics {
   const { axes, centred } = attributes
-  const k = kernel()
   const { s } = k
   const { shape } = inputs[0]!
   const type = dtypes[outputs[1]!.dtype].compute
-  const rows = k.axes(outputs[1]!.layout.shape)
-  const mean = (f: (x: Expr) => Expr): Expr => {
+  const average = (f: (x: Expr) => Expr): Expr => {
     const inner = k.inner(axes.map((a) => shape[a]!))
     let row = 0
     const positions = shape.map((_, i) =>
@@ -85,44 +124,38 @@ function lowerStatistics({ attributes, inputs, outputs, kernel, out }: LowerCont
       .reduce((a, b) => s.mul(a, b), s.const(type, 1))
     return s.div(k.reduce('add', inner, f(s.convert(k.load(0, positions), type))), count)
   }
-  const centre = centred ? mean((x) => x) : s.const(type, 0)
-  const square = mean((x) => s.mul(s.sub(x, centre), s.sub(x, centre)))
+  const mean = centred ? average((x) => x) : s.const(type, 0)
+  const square = average((x) => s.mul(s.sub(x, mean), s.sub(x, mean)))
   const eps = s.convert(k.param(0), type)
-  k.store(out(1), rows, centre)
-  k.store(out(2), rows, s.div(s.const(type, 1), s.sqrt(s.add(square, eps))))
-  return k.finish()
+  const scale = s.div(s.const(type, 1), s.sqrt(s.add(square, eps)))
+  k.store(out(1), rows, mean)
+  k.store(out(2), rows, scale)
+  return { mean, scale }
 }
 
-function lowerResult({ attributes, outputs, kernel, out }: LowerContext<Attributes>) {
-  const { axes, parameterAxes, weighted, biased } = attributes
-  const k = kernel()
+function lowerResult(
+  { attributes, outputs, out }: LowerContext<Attributes>,
+  k: KernelBuilder,
+  all: readonly Axis[],
+  { mean, scale }: Statistics,
+): void {
+  const { parameterAxes, weighted, biased } = attributes
   const { s } = k
-  const all = k.axes(outputs[0]!.layout.shape)
-  const rows = all.filter((_, i) => !axes.includes(i))
   const along = parameterAxes.map((a) => all[a]!)
   const type = dtypes[outputs[1]!.dtype].compute
-  const load = (operand: number, at: typeof all) => s.convert(k.load(operand, at), type)
-  let y = s.mul(s.sub(load(0, all), load(out(1), rows)), load(out(2), rows))
+  const load = (operand: number, at: readonly Axis[]) => s.convert(k.load(operand, at), type)
+  let y = s.mul(s.sub(load(0, all), mean), scale)
   if (weighted) y = s.mul(y, load(2, along))
   if (biased) y = s.add(y, load(weighted ? 3 : 2, along))
   k.store(out(), all, y)
-  return k.finish()
 }
 
-/** Inputs g, x, mean, 1 / deviation and perhaps weight; outputs dx and, with a weight, g y. */
+/** Inputs g, x, mean, 1 / deviation and perhaps weight; output dx. */
 const normBackwardOp: Op<Attributes> = defineOp<Attributes>({
   name: 'normBackward',
   kind: 'row',
   onnx: undefined,
-  infer(inputs, { weighted }) {
-    const { shape, dtype } = inputs[1]!
-    return weighted
-      ? [
-          { shape, dtype },
-          { shape, dtype },
-        ]
-      : [{ shape, dtype }]
-  },
+  infer: (inputs) => [{ shape: inputs[1]!.shape, dtype: inputs[1]!.dtype }],
   lower({ attributes, inputs, outputs, kernel, out }) {
     const { axes, parameterAxes, weighted, centred } = attributes
     const k = kernel()
@@ -147,71 +180,156 @@ const normBackwardOp: Op<Attributes> = defineOp<Attributes>({
         : g
       return { g, r, y, v }
     }
-    const mean = (f: (p: ReturnType<typeof at>) => Expr): Expr => {
-      const inner = k.inner(axes.map((a) => shape[a]!))
-      const positions = all.map((a, i) => (axes.includes(i) ? inner[axes.indexOf(i)]! : a))
-      const count = inner
-        .map((a) => s.convert(s.size(a.extent), type))
-        .reduce((a, b) => s.mul(a, b), s.const(type, 1))
-      return s.div(k.reduce('add', inner, f(at(positions))), count)
-    }
-    const { g, r, y, v } = at(all)
-    const along = s.mul(
-      y,
-      mean((p) => s.mul(p.v, p.y)),
-    )
-    const centre = centred
-      ? s.sub(
-          v,
-          mean((p) => p.v),
-        )
-      : v
-    k.store(out(0), all, s.mul(r, s.sub(centre, along)))
-    if (weighted) k.store(out(1), all, s.mul(g, y))
+    // The same axes in both means: they are taken in one pass.
+    const inner = k.inner(axes.map((a) => shape[a]!))
+    const count = inner
+      .map((a) => s.convert(s.size(a.extent), type))
+      .reduce((a, b) => s.mul(a, b), s.const(type, 1))
+    const mean = (value: Expr): Expr => s.div(k.reduce('add', inner, value), count)
+    const within = at(all.map((a, i) => (axes.includes(i) ? inner[axes.indexOf(i)]! : a)))
+    const { r, y, v } = at(all)
+    const along = s.mul(y, mean(s.mul(within.v, within.y)))
+    const centre = centred ? s.sub(v, mean(within.v)) : v
+    k.store(out(), all, s.mul(r, s.sub(centre, along)))
     return [k.finish()]
   },
   vjp: backwardOfBackward,
   saves: 'inputs',
 })
 
-function backwardOfBackward({
-  gs: [e, h],
-  inputs,
-  attributes,
-}: GradContext<Attributes>): readonly (Tensor | undefined)[] {
-  const { axes, parameterAxes, centred, eps } = attributes
-  const [g, x, , , weight] = inputs as [Tensor, Tensor, Tensor, Tensor, Tensor?]
+/** Inputs g, x, mean and 1 / deviation; outputs dw and, with a bias, db. */
+const parameterOp: Op<Attributes> = defineOp<Attributes>({
+  name: 'normParameters',
+  kind: 'reduce',
+  onnx: undefined,
+  infer(inputs, { parameterAxes, biased }) {
+    const { shape, dtype } = inputs[0]!
+    const output = { shape: parameterAxes.map((a) => shape[a]!), dtype }
+    return biased ? [output, output] : [output]
+  },
+  lower(context) {
+    const { attributes, inputs, outputs, kernel, out, temporary } = context
+    const { parameterAxes, biased } = attributes
+    const { shape } = inputs[0]!
+    const others = othersThan(parameterAxes, shape.length)
+    const sizes = outputs[0]!.layout.shape
+    const wanted = biased ? [0, 1] : [0]
+    const split = parameterAxes.includes(shape.length - 1) ? splitOf(shape, others) : undefined
+    const k = kernel()
+    if (split === undefined) {
+      const [along, inner] = [k.axes(sizes), k.inner(others.map((a) => shape[a]!))]
+      const at = interleave(shape, others, along, inner)
+      lowerParameterSums(context, k, at, inner, (i, sum) => k.store(out(i), along, sum))
+      return [k.finish()]
+    }
+    // Rows are taken a few at a time, as many as stay in the cache until the lanes have come to their end.
+    const { axis, length } = split
+    const parts = others.map((a) => (a === axis ? shape[a]! / length : shape[a]!))
+    const made = wanted.map(() => temporary([...parts, ...sizes], inputs[2]!.dtype))
+    const outer = k.axes(parts)
+    const along = k.axes(sizes)
+    const [within] = k.inner([length])
+    const at = interleave<Position, Position>(
+      shape,
+      others,
+      along,
+      outer.map((a, i) =>
+        others[i] === axis
+          ? {
+              terms: [
+                { axis: a, step: length },
+                { axis: within!, step: 1 },
+              ],
+              offset: 0,
+            }
+          : a,
+      ),
+    )
+    lowerParameterSums(context, k, at, [within!], (i, sum) =>
+      k.store(made[i]!, [...outer, ...along], sum),
+    )
+    const rest = kernel()
+    const last = rest.axes(sizes)
+    const inner = rest.inner(parts)
+    for (const i of wanted)
+      rest.store(out(i), last, rest.reduce('add', inner, rest.load(made[i]!, [...inner, ...last])))
+    return [k.finish(), rest.finish()]
+  },
+  vjp({ gs: [h, k], inputs, attributes }) {
+    const [g, x] = inputs as [Tensor, Tensor]
+    const { y, r, project } = normOf(x, attributes)
+    const perParameter = (t: Tensor) => t.reshape(parameterShape(x, attributes))
+    const bySum = k && perParameter(k).expand(x.shape)
+    if (h === undefined) return [bySum, undefined]
+    const wide = perParameter(h)
+    const byY = wide.mul(y)
+    return [bySum ? byY.add(bySum) : byY, project(wide.mul(g)).mul(r)]
+  },
+  saves: 'inputs',
+})
+
+/** Sums of g y and g at these positions over inner axes. */
+function lowerParameterSums(
+  { attributes: { axes, biased }, inputs }: LowerContext<Attributes>,
+  k: KernelBuilder,
+  at: readonly Position[],
+  inner: readonly Axis[],
+  store: (i: number, sum: Expr) => void,
+): void {
+  const { s } = k
+  const type = dtypes[inputs[2]!.dtype].compute
+  const load = (operand: number, of: readonly Position[]) => s.convert(k.load(operand, of), type)
+  const rows = rowsOf(at, axes)
+  const g = load(0, at)
+  const y = s.mul(s.sub(load(1, at), load(2, rows)), load(3, rows))
+  store(0, k.reduce('add', inner, s.mul(g, y)))
+  if (biased) store(1, k.reduce('add', inner, g))
+}
+
+/** The longest of some axes, and into parts of which length it divides: some dozens, if at all. */
+function splitOf(
+  shape: Shape,
+  axes: readonly number[],
+): { axis: number; length: number } | undefined {
+  const axis = axes.toSorted((a, b) => shape[b]! - shape[a]!)[0]!
+  const length = [64, 56, 48, 40, 32, 24, 16, 8].find((n) => shape[axis]! % n === 0)
+  return length === undefined || shape[axis]! <= 2 * length ? undefined : { axis, length }
+}
+
+const parameterShape = (x: Tensor, { parameterAxes }: Attributes): number[] =>
+  x.shape.map((n, i) => (parameterAxes.includes(i) ? n : 1))
+
+/** y, r and P of Note [Norms] in ordinary ops, as functions of x. */
+function normOf(x: Tensor, { axes, centred, eps }: Attributes) {
   const mean = (t: Tensor) => t.mean({ axis: axes, keepDims: true })
   const centre = (t: Tensor) => (centred ? t.sub(mean(t)) : t)
   const d = centre(x)
   const r = mean(d.mul(d)).add(eps).sqrt().reciprocal()
   const y = d.mul(r)
-  const project = (t: Tensor) => centre(t).sub(y.mul(mean(t.mul(y))))
-  const w = weight?.reshape(x.shape.map((n, i) => (parameterAxes.includes(i) ? n : 1)))
+  return { y, r, mean, project: (t: Tensor) => centre(t).sub(y.mul(mean(t.mul(y)))) }
+}
+
+function backwardOfBackward({
+  gs: [e],
+  inputs,
+  attributes,
+}: GradContext<Attributes>): readonly (Tensor | undefined)[] {
+  const { parameterAxes, centred } = attributes
+  const [g, x, , , weight] = inputs as [Tensor, Tensor, Tensor, Tensor, Tensor?]
+  const { y, r, mean, project } = normOf(x, attributes)
+  const w = weight?.reshape(parameterShape(x, attributes))
   const v = w === undefined ? g : g.mul(w)
-  let dg: Tensor | undefined
-  let dx: Tensor | undefined
-  let dw: Tensor | undefined
-  if (e !== undefined) {
-    const dv = project(e).mul(r)
-    const m = mean(v.mul(y))
-    const a = mean(e.mul(y))
-    const spread = mean(e.mul(v)).sub(a.mul(m))
-    const rest = centred ? spread.sub(mean(e).mul(mean(v))) : spread
-    dg = w === undefined ? dv : dv.mul(w)
-    dw = w && g.mul(dv).sum({ axis: othersThan(parameterAxes, x.ndim) })
-    dx = project(e.mul(m).add(v.mul(a)))
-      .add(y.mul(rest))
-      .mul(r.mul(r))
-      .neg()
-  }
-  if (h !== undefined) {
-    const byY = h.mul(y)
-    const byX = project(h.mul(g)).mul(r)
-    dg = dg === undefined ? byY : dg.add(byY)
-    dx = dx === undefined ? byX : dx.add(byX)
-  }
-  return [dg, dx, undefined, undefined, dw]
+  const dv = project(e!).mul(r)
+  const m = mean(v.mul(y))
+  const a = mean(e!.mul(y))
+  const spread = mean(e!.mul(v)).sub(a.mul(m))
+  const rest = centred ? spread.sub(mean(e!).mul(mean(v))) : spread
+  const dx = project(e!.mul(m).add(v.mul(a)))
+    .add(y.mul(rest))
+    .mul(r.mul(r))
+    .neg()
+  const dw = w && g.mul(dv).sum({ axis: othersThan(parameterAxes, x.ndim) })
+  return [w === undefined ? dv : dv.mul(w), dx, undefined, undefined, dw]
 }
 
 /** Which norm it is, as operators know it; the mathematics is one. */

@@ -1,10 +1,11 @@
 /** @file The operators behind maximum pooling over any number of axes: largest elements, where they are, and the way back. */
-import type { KernelBuilder, Sum } from '../codegen/kernel-builder.ts'
+import type { KernelBuilder, Position, Sum } from '../codegen/kernel-builder.ts'
 import { dtypes } from '../core/dtype.ts'
 import { sizeOf, type Shape } from '../core/shape.ts'
 import { identityOf, type Axis, type Expr } from '../ir/expr.ts'
-import { dispatch } from '../tensor/dispatch.ts'
+import { dispatch, dispatchAll } from '../tensor/dispatch.ts'
 import type { InputSpec } from '../tensor/op.ts'
+import { isRecording, leaveToTape } from '../tensor/tape.ts'
 import type { Tensor } from '../tensor/tensor.ts'
 import { defineOp } from './define.ts'
 
@@ -36,61 +37,66 @@ function walk(k: KernelBuilder, x: InputSpec, windows: PoolWindows, axes: readon
   return { taps, places, inside, value }
 }
 
-const maxPoolOp = defineOp<PoolWindows>({
+interface Attributes extends PoolWindows {
+  /** Whether a second output says where the largest elements are. */
+  readonly indices: boolean
+}
+
+const maxPoolOp = defineOp<Attributes>({
   name: 'maxPool',
   kind: 'window',
   onnx: 'MaxPool',
   specialize: true,
-  infer: ([x], { counts }) => [{ shape: [...x!.shape.slice(0, 2), ...counts], dtype: x!.dtype }],
+  infer: ([x], { counts, indices }) => {
+    const shape = [...x!.shape.slice(0, 2), ...counts]
+    const largest = { shape, dtype: x!.dtype }
+    return indices ? [largest, { shape, dtype: 'int32' }] : [largest]
+  },
   lower({ attributes, inputs, outputs, kernel, out }) {
     const k = kernel()
     const axes = k.axes(outputs[0]!.layout.shape)
     const { taps, value } = walk(k, inputs[0]!, attributes, axes)
-    k.store(out(), axes, k.reduce('max', taps, value))
+    const largest = k.reduce('max', taps, value)
+    k.store(out(), axes, largest)
+    if (attributes.indices)
+      k.store(out(1), axes, positionOf(k, inputs[0]!, attributes, axes, largest))
     return [k.finish()]
   },
-  vjp({ g, inputs, attributes }) {
-    const x = inputs[0] as Tensor
-    const positions = dispatch(maxPoolIndicesOp, [x], attributes, keyOf(attributes))
-    const { kernel, stride, dilation } = attributes
+  vjp({ g, outputs: [, positions], shapes: [x], attributes: { kernel, stride, dilation } }) {
     const overlap = kernel.some((n, i) => (n - 1) * dilation[i]! >= stride[i]!)
-    const sizes = x.shape.slice(2)
+    const sizes = x!.slice(2)
     const key = `${sizes.join()}|${overlap}`
-    return [dispatch(maxPoolGradOp, [positions, g], { sizes, overlap }, key)]
+    return [dispatch(maxPoolGradOp, [positions!, g], { sizes, overlap }, key)]
   },
-  saves: 'inputs',
+  saves: 'outputs',
 })
 
-// Where the first largest element of each window is, counted in row-major order over the plane.
-const maxPoolIndicesOp = defineOp<PoolWindows>({
-  name: 'maxPoolIndices',
-  kind: 'window',
-  onnx: undefined,
-  specialize: true,
-  infer: ([x], { counts }) => [{ shape: [...x!.shape.slice(0, 2), ...counts], dtype: 'int32' }],
-  lower({ attributes, inputs, outputs, kernel, out }) {
-    const k = kernel()
-    const { s } = k
-    const x = inputs[0]!
-    const axes = k.axes(outputs[0]!.layout.shape)
-    const all = walk(k, x, attributes, axes)
-    const largest = k.reduce('max', all.taps, all.value)
-    const { taps, places, inside, value } = walk(k, x, attributes, axes)
-    // The largest of a window with NaNs is NaN, which equals nothing: then the first NaN is meant.
-    const isFloat = value.type === 'f32' || value.type === 'f64'
-    const isLargest = isFloat
-      ? s.or(s.eq(value, largest), s.ne(value, value))
-      : s.eq(value, largest)
-    const counts = inside === undefined ? isLargest : s.and(isLargest, inside)
-    const position = places.reduce<Expr>(
-      (flat, place, i) => s.add(s.mul(flat, x.shape[i + 2]!), k.at(place)),
+/** Where the first largest element of a window is, counted in row-major order over the plane. */
+function positionOf(
+  k: KernelBuilder,
+  x: InputSpec,
+  windows: PoolWindows,
+  axes: readonly Axis[],
+  largest: Expr,
+): Expr {
+  const { s } = k
+  const { taps, places, inside, value } = walk(k, x, windows, axes)
+  // The largest of a window with NaNs is NaN, which equals nothing: then the first NaN is meant.
+  const isFloat = value.type === 'f32' || value.type === 'f64'
+  const isLargest = isFloat ? s.or(s.eq(value, largest), s.ne(value, value)) : s.eq(value, largest)
+  const counts = inside === undefined ? isLargest : s.and(isLargest, inside)
+  const flat = (positions: readonly Position[]) =>
+    positions.reduce<Expr>(
+      (sum, position, i) => s.add(s.mul(sum, x.shape[i + 2]!), k.at(position)),
       s.const('i32', 0),
     )
-    const none = s.const('i32', 2147483647)
-    k.store(out(), axes, k.reduce('min', taps, s.select(counts, position, none)))
-    return [k.finish()]
-  },
-})
+  // Taps count from the corner of the window, so that they are constants where they are written out.
+  const corner = places.map(({ terms, offset }) => ({ terms: terms.slice(0, 1), offset }))
+  const steps = taps.map((axis, i) => ({ axis, step: windows.dilation[i]!, offset: 0 }))
+  const none = s.const('i32', 2147483647)
+  const first = k.reduce('min', taps, s.select(counts, flat(steps), none))
+  return s.add(flat(corner), first)
+}
 
 interface Spread extends Readonly<Record<string, unknown>> {
   /** Sizes of the planes. */
@@ -131,7 +137,12 @@ const maxPoolGradOp = defineOp<Spread>({
 const keyOf = ({ kernel, stride, before, dilation, counts }: PoolWindows) =>
   [kernel, stride, before, dilation, counts].join('|')
 
-/** The largest element of each window. */
+/** The largest element of each window. Where they are is noted only when a gradient will ask for it. */
 export function pooledMax(x: Tensor, windows: PoolWindows): Tensor {
-  return dispatch(maxPoolOp, [x], windows, keyOf(windows))
+  const indices = x.requiresGrad && isRecording()
+  const attributes = { ...windows, indices }
+  const key = `${keyOf(windows)}|${indices}`
+  const [largest, positions] = dispatchAll(maxPoolOp, [x], attributes, key)
+  if (positions !== undefined) leaveToTape(positions)
+  return largest!
 }

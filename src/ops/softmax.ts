@@ -75,7 +75,7 @@ const softmaxOp = rowOp({
   value({ k: { s }, at, reduce }) {
     const top = reduce('max', (x) => x!)
     const sum = reduce('add', (x) => s.exp(s.sub(x!, top)))
-    return s.div(s.exp(s.sub(at(0), top)), sum)
+    return s.mul(s.exp(s.sub(at(0), top)), s.div(s.like(sum, 1), sum))
   },
   vjp: ({ g, output, attributes }) => [run(softmaxBackward, [g, output], attributes)],
   saves: 'outputs',

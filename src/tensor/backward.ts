@@ -5,7 +5,7 @@ import { GradError, ShapeError } from '../util/errors.ts'
 import { engine } from './engine.ts'
 import { NodeQueue } from './node-queue.ts'
 import { scoped, scopeMark, sweepSince, unscoped } from './scope.ts'
-import { enableGrad, GradNode, noGrad } from './tape.ts'
+import { enableGrad, freeUnheld, GradNode, noGrad } from './tape.ts'
 import type { Tensor } from './tensor.ts'
 import { assumed, tracing } from './tracing.ts'
 
@@ -174,9 +174,8 @@ function hold(block: Block): void {
 
 /** Gives up one hold on a gradient; the last one frees it, unless user code has seen it. */
 export function letGo(g: Tensor): void {
-  const block = g.storage
-  block.pending--
-  if (block.pending === 0 && block.internal && block.saves === 0) g.backend.free(block)
+  g.storage.pending--
+  freeUnheld(g)
 }
 
 function seedFor(root: Tensor, seed: Tensor | undefined): Tensor {

@@ -1,6 +1,6 @@
 /** @file The one way every operation goes: infer, find or build its plan, run it, record it. */
-import type { Backend, Block } from '../backend/backend.ts'
-import { isFloat } from '../core/dtype.ts'
+import { bytesFor, type Backend, type Block } from '../backend/backend.ts'
+import { dtypes, isFloat } from '../core/dtype.ts'
 import type { Layout } from '../core/layout.ts'
 import { config } from '../util/config.ts'
 import { DeviceError, InternalError } from '../util/errors.ts'
@@ -39,6 +39,35 @@ export function dispatchAll<A extends Attributes>(
   inPlace = 0,
 ): Tensor[] {
   return dispatchOn(backendOf(op, inputs), op, inputs, attributes, key, inPlace)
+}
+
+/**
+ * As `dispatch`, for an elementwise op with which a gradient rule reads `g`, the gradient it was given, for the
+ * last time. Where nobody else holds it (Note [Gradient memory]), the result takes its place.
+ */
+export function dispatchOver(op: Op, g: Tensor, saved: readonly (Tensor | number)[]): Tensor {
+  return dispatchAll(op, [g, ...saved], undefined, '', canGiveWay(g, saved) ? 1 : 0)[0]!
+}
+
+// What the tape saved is never the gradient's own block, which must not be saved.
+function canGiveWay(g: Tensor, saved: readonly (Tensor | number)[]): boolean {
+  const { internal, pending, saves } = g.storage
+  if (!internal || pending !== 1 || saves !== 0 || isRecording()) return false
+  return isReplaceable(g) && saved.every((x) => typeof x === 'number' || x.dtype === g.dtype)
+}
+
+// Whether an elementwise result of the same dtype would have the same form. The NaN check looks at inputs afterwards.
+function isReplaceable({ dtype, layout, offset, size, storage }: Tensor): boolean {
+  const isWhole = offset === 0 && storage.bytes === bytesFor(dtypes[dtype].bytes, size)
+  return isWhole && layout.contiguous && !config.checkNaN
+}
+
+/** As `dispatch`, for an elementwise op on a float tensor that the caller alone holds: the result may take its place. */
+export function dispatchOnto(op: Op, x: Tensor): Tensor {
+  const { pending, saves } = x.storage
+  const isRead = pending > 0 || saves > 0 || (op.savesInputs && isRecording())
+  const inPlace = !isRead && isFloat(x.dtype) && isReplaceable(x)
+  return dispatchAll(op, [x], undefined, '', inPlace ? 1 : 0)[0]!
 }
 
 /** As `dispatchAll`, on a given backend: for ops that take no tensor, such as random draws. */

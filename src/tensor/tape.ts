@@ -214,8 +214,21 @@ function save<T extends Tensor | number>(tensors: readonly T[]): readonly T[] {
 function giveUp(tensors: readonly (Tensor | number)[]): void {
   for (let i = 0; i < tensors.length; i++) {
     const t = tensors[i]!
-    if (typeof t === 'object' && t.storage !== undefined) t.storage.saves--
+    if (typeof t !== 'object' || t.storage === undefined) continue
+    t.storage.saves--
+    freeUnheld(t)
   }
+}
+
+/** Frees a block that user code has never seen, or has passed on, when nothing holds it any more. */
+export function freeUnheld({ storage, backend }: Tensor): void {
+  if (storage.internal && storage.saves === 0 && storage.pending === 0) backend.free(storage)
+}
+
+/** Leaves the memory of a tensor to the tape: nobody else has it, nor a view of it. */
+export function leaveToTape(t: Tensor): void {
+  t.storage.internal = true
+  freeUnheld(t)
 }
 
 function zeroGradient(outputs: readonly Tensor[], gs: readonly (Tensor | undefined)[]): Tensor {

@@ -1,9 +1,10 @@
-import { describe, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
+import { lowerGroup } from '../../src/codegen/lower.ts'
 import { ExprBuilder, type Axis, type Expr, type Index, type Size } from '../../src/ir/expr.ts'
 import type { Group } from '../../src/ir/group.ts'
-import type { TypedArray } from '../../src/core/dtype.ts'
+import { dtypes, type TypedArray } from '../../src/core/dtype.ts'
 import { agreesInLoops, agreesOnWasm } from './agree.ts'
-import type { Run } from './run-group.ts'
+import { targetOf, type Run } from './run-group.ts'
 
 const f32 = (n: number, f: (i: number) => number = Math.random) =>
   Float32Array.from({ length: n }, (_, i) => f(i))
@@ -59,16 +60,48 @@ describe('lowering agrees with the interpreter', () => {
       { buffers: [f32(91), f32(13), f32(91)] },
     )
   })
+  describe.each([2, 3, 4])('windows of %i that move by two', (taps) => {
+    test.each(['float32', 'float16', 'int32', 'int8'] as const)('of %s', (dtype) => {
+      for (const n of [1, 7, 16, 37])
+        for (const size of [n, { slot: 0 }]) {
+          const s = new ExprBuilder()
+          const [row, i, tap] = [s.axis(2), s.axis(size), s.axis(taps)]
+          const width = 2 * (n - 1) + taps
+          const element = s.load(0, dtype, at(s, [row, width], [i, 2], [tap, 1]))
+          const g = group({
+            axes: [row, i],
+            buffers: [
+              { dtype, access: 'read' },
+              { dtype, access: 'write' },
+            ],
+            sizeCount: 1,
+            stores: [
+              { buffer: 1, index: at(s, [row, n], [i, 1]), value: s.reduce('max', [tap], element) },
+            ],
+          })
+          const elements = (length: number) =>
+            new dtypes[dtype].array(new ArrayBuffer(length * dtypes[dtype].bytes))
+          const x = elements(2 * width)
+          for (let k = 0; k < x.length; k++) x[k] = (k * 37) % 101
+          agree(s, g, { buffers: [x, elements(2 * n)], sizes: [n] }, 0)
+          const { body } = lowerGroup(s, g, targetOf(32, 'mask', false))
+          expect(JSON.stringify(body).includes('"transposed"')).toBe(size !== 1)
+        }
+    })
+  })
+  // Exponentials are worth keeping in the output until their sum is known, squares are not.
   test.each([
-    [3, 5],
-    [4, 64],
-    [2, 9000],
-  ])('softmax of %i x %i', (m, n) => {
+    [3, 5, 'square'],
+    [3, 5, 'exp'],
+    [4, 64, 'square'],
+    [4, 72, 'exp'],
+    [2, 9000, 'square'],
+  ])('softmax of %i x %i with %s', (m, n, name) => {
     const s = new ExprBuilder()
-    const [r, j, k] = [s.axis(m), s.axis(n), s.axis(n)]
+    const [r, i, j, k] = [s.axis(m), s.axis(n), s.axis(n), s.axis(n)]
     const x = (a: Axis) => s.load(0, 'float32', at(s, [r, n], [a, 1]))
-    const soft = (v: Expr) => s.mul(v, v)
-    const top = s.reduce('max', [k], x(k))
+    const soft = (v: Expr) => (name === 'exp' ? s.exp(v) : s.mul(v, v))
+    const top = s.reduce('max', [i], x(i))
     const sum = s.reduce('add', [k], soft(s.sub(x(k), top)))
     agree(
       s,
@@ -119,6 +152,59 @@ describe('lowering agrees with the interpreter', () => {
         ],
       },
       0,
+    )
+  })
+  test.each([
+    [5, 37],
+    [5, 0],
+    [1, 200],
+  ])('rows of %i x %i that keep what they share', (m, n) => {
+    const s = new ExprBuilder()
+    const [i, j, k] = [s.axis({ slot: 0 }), s.axis({ slot: 1 }), s.axis({ slot: 1 })]
+    const row: [Axis, Size] = [i, { slot: 1 }]
+    const total = s.reduce('add', [k], s.load(0, 'float32', at(s, row, [k, 1])))
+    const scale = s.div(s.like(total, 1), s.sqrt(total))
+    const value = s.mul(s.load(0, 'float32', at(s, row, [j, 1])), scale)
+    agree(
+      s,
+      group({
+        axes: [i, j],
+        buffers: [read, write, write, write],
+        sizeCount: 2,
+        stores: [
+          { buffer: 1, index: at(s, [i, 1]), value: total },
+          { buffer: 2, index: at(s, row, [j, 1]), value },
+          { buffer: 3, index: at(s), value: s.const('f32', 7) },
+        ],
+      }),
+      { buffers: [f32(m * n), f32(m), f32(m * n), f32(1)], sizes: [m, n] },
+    )
+  })
+  test.each([
+    [37, 1],
+    [1, 9000],
+  ])('two sums in one loop, steps of %i and %i', (down, right) => {
+    const s = new ExprBuilder()
+    const n = down === 1 ? 9000 : 20
+    const [i, k] = [s.axis(37), s.axis({ slot: 0 })]
+    const x = s.load(0, 'float32', at(s, [i, right], [k, down]))
+    const total = s.reduce('add', [k], x)
+    // Of the same axis, but made of the first.
+    const rest = s.reduce('add', [k], s.abs(s.sub(x, s.div(total, n))))
+    const squares = s.reduce('add', [k], s.mul(x, x))
+    agree(
+      s,
+      group({
+        axes: [i],
+        buffers: [read, write, write, write],
+        sizeCount: 1,
+        stores: [total, rest, squares].map((value, b) => ({
+          buffer: b + 1,
+          index: at(s, [i, 1]),
+          value,
+        })),
+      }),
+      { buffers: [f32(37 * n), f32(37), f32(37), f32(37)], sizes: [n] },
     )
   })
   test('cumulative sum along either axis', () => {

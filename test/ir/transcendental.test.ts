@@ -9,7 +9,7 @@ import {
   type ScalarOp,
   type ScalarValue,
 } from '../../src/ir/scalar-op.ts'
-import { erfReference } from '../../src/ir/transcendental.ts'
+import { erfReference, gelu } from '../../src/ir/transcendental.ts'
 import {
   deviation,
   isTrigonometric,
@@ -31,10 +31,10 @@ const ulps = { f32: 2, f64: 4, pow: 4 }
 const primitives = new Set<ScalarOp>(
   (
     'add sub mul div min max neg abs sqrt floor ceil trunc round eq ne lt le select ' +
-    'and or xor not shl shr ushr convert bitcast fma'
+    'and or xor not shl shr ushr convert bitcast fma ldexp'
   ).split(' ') as ScalarOp[],
 )
-const rows = [...unary, 'pow'] as const
+const rows = [...unary, 'pow', 'ldexp'] as const
 const types = ['f32', 'f64'] as const
 
 describe.each(types)('%s', (type) => {
@@ -72,6 +72,16 @@ describe.each(types)('%s', (type) => {
     }
   })
 
+  it('ldexp rounds once', () => {
+    const f = decomposition('ldexp', type)
+    const [least, most] = type === 'f32' ? [-149, 127] : [-1074, 1023]
+    let worst: Deviation = { ulps: 0, at: '' }
+    for (const x of [1, -1.25, 0.75, fround(1 / 3), -0, NaN])
+      for (let n = least - 20; n <= most + 20; n++)
+        worst = worse(worst, deviation(type, f(x, n), reference('ldexp', type, x, n)), x, n)
+    expect(worst.ulps, `ldexp(${worst.at})`).toBe(0)
+  })
+
   it('sin, cos and tan degrade gracefully beyond their accurate range', () => {
     const [sin, cos, tan] = (['sin', 'cos', 'tan'] as const).map((op) => decomposition(op, type))
     const wild = points.filter((x) => {
@@ -91,6 +101,25 @@ describe.each(types)('%s', (type) => {
       if (type === 'f64') expect(e.op).not.toBe('convert')
     }
   })
+})
+
+it('gelu of f32 loses no digits to cancellation', () => {
+  const s = new ExprBuilder()
+  const f = evaluation(gelu(s, s.param('f32', 0)))
+  let worst: Deviation = { ulps: 0, at: '' }
+  for (const x of samples('f32')) {
+    if (x === 0 || !(Math.abs(x) < 100)) continue
+    const wanted = x * 0.5 * (1 + erfReference(x * Math.SQRT1_2))
+    if (x > 0) worst = worse(worst, deviation('f32', f(x), wanted), x)
+    else {
+      // Nearly as good where little is left of x.
+      const most = 6e-8 * (x > -3 ? Math.min(1, -50 * wanted) : 1) + 2 ** -149
+      if (!(Math.abs(f(x) - wanted) <= most)) worst = worse(worst, Infinity, x)
+    }
+  }
+  expect(worst.ulps, `gelu(${worst.at})`).toBeLessThanOrEqual(2)
+  const special = [NaN, Infinity, -Infinity, -1000, -0]
+  expect(special.map((x) => f(x))).toEqual([NaN, Infinity, NaN, -0, -0])
 })
 
 it('the f32 functions that activations lean on stay short', () => {
@@ -149,8 +178,11 @@ function flatten(root: Expr): Expr[] {
 }
 
 /** The decomposition of a row as a function of numbers, each operation rounded to its type. */
-function decomposition(op: ScalarOp, type: Float): (...args: number[]) => number {
-  const nodes = flatten(build(op, type))
+const decomposition = (op: ScalarOp, type: Float): ((...args: number[]) => number) =>
+  evaluation(build(op, type))
+
+function evaluation(root: Expr): (...args: number[]) => number {
+  const nodes = flatten(root)
   const slots = new Map(nodes.map((e, slot) => [e, slot]))
   const values: ScalarValue[] = nodes.map((e) => (e.kind === 'const' ? e.value : 0))
   const parameters: (readonly [slot: number, argument: number])[] = []

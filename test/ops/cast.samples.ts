@@ -83,6 +83,7 @@ export const rows: Row[] = [
     dtypes: all,
     view: true,
     grad: false,
+    eagerOnly: 'a program stays on one device',
     samples: [{ inputs: [[3, 5]] }, { inputs: [[]] }, { inputs: [[0, 3]] }],
     errors: [
       {

@@ -1,6 +1,6 @@
 /** @file The checks that harness.ts runs on every row. */
 import { expect } from 'vitest'
-import { gradcheck, type DType, type Tensor } from 'tandem'
+import { compile, gradcheck, Tensor, type DType } from 'tandem'
 import { dtypes } from '../../src/core/dtype.ts'
 import { sameShape } from '../../src/core/shape.ts'
 import { defaultDevice } from '../devices.ts'
@@ -11,20 +11,56 @@ import { defaultTolerance, floats, type ErrorSample, type Row, type Sample } fro
 /** Ways to run a row; each must give the same values. */
 export interface Mode {
   readonly name: string
+  readonly traces?: boolean
+  /** Kernels are made for it alone: one backend and the first dtype of each sample do. */
+  readonly isCostly?: boolean
   run(call: Row['call'], args: readonly unknown[]): readonly Tensor[]
 }
 
 export const modes: readonly Mode[] = [
   {
     name: 'eager',
-    run: (call, args) => [(call as (...args: unknown[]) => Tensor | Tensor[])(...args)].flat(),
+    run: (call, args) => results(call, args),
+  },
+  {
+    name: 'compiled',
+    traces: true,
+    run: (call, args) => compiledWith(args, (given) => results(call, given)),
+  },
+  {
+    // Copies before and after, which are fused into the op's own kernels where that is possible.
+    name: 'fused',
+    traces: true,
+    isCostly: true,
+    run: (call, args) =>
+      compiledWith(args, (given) =>
+        results(
+          call,
+          given.map((x) => (x instanceof Tensor ? x.clone() : x)),
+        ).map((x) => x.clone()),
+      ),
   },
 ]
 const eager = modes[0]!
 
+const results = (call: Row['call'], args: readonly unknown[]): Tensor[] =>
+  [(call as (...args: unknown[]) => Tensor | Tensor[])(...args)].flat()
+
+function compiledWith(
+  args: readonly unknown[],
+  run: (args: readonly unknown[]) => Tensor[],
+): readonly Tensor[] {
+  const program = compile((...tensors: Tensor[]) => {
+    const next = tensors.values()
+    return run(args.map((x) => (x instanceof Tensor ? next.next().value : x)))
+  })
+  return program(...args.filter((x) => x instanceof Tensor))
+}
+
 /** Values, shapes and dtypes against the reference, on one backend in one mode. */
 export function checkValues(row: Row, device: string, mode: Mode): void {
   forEachCase(row, (sample, dtype, where) => {
+    if (mode.isCostly && dtype !== dtypesOf(row, sample)[0]) return
     const inputs = makeInputs(row, sample, dtype, device)
     const before = inputs.map(toPlain)
     const outputs = mode.run(row.call, [...inputs, ...(sample.args ?? [])])

@@ -8,7 +8,7 @@ import {
   checkValues,
   modes,
 } from './checks.ts'
-import { readableBackends } from '../devices.ts'
+import { defaultDevice, readableBackends } from '../devices.ts'
 import type { Row } from './row.ts'
 
 /** Registers the tests of a row. */
@@ -16,8 +16,11 @@ export function testRow(row: Row): void {
   const { grad = true, errors = [] } = row
   describe(row.note === undefined ? row.op : `${row.op} (${row.note})`, () => {
     for (const mode of modes)
-      for (const device of readableBackends)
-        test(`values, ${mode.name} on ${device}`, () => checkValues(row, device, mode))
+      for (const device of mode.isCostly ? [defaultDevice] : readableBackends)
+        test.skipIf(mode.traces && row.eagerOnly !== undefined)(
+          `values, ${mode.name} on ${device}`,
+          () => checkValues(row, device, mode),
+        )
     test('compiles', () => checkCompiles(row))
     if (row.layouts !== false) test('layouts', () => checkLayouts(row))
     if (grad !== false) test('gradient', () => checkGradients(row, 'first'))

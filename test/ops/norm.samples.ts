@@ -52,7 +52,7 @@ const tolerance = { float32: 1e-5, float64: 1e-12, float16: 6e-3, bfloat16: 5e-2
 export const rows: Row[] = [
   {
     op: 'layerNorm',
-    covers: ['normBackward'],
+    covers: ['normBackward', 'normParameters'],
     call: (x: Tensor, weight: Tensor, bias: Tensor, eps?: number) =>
       layerNorm(x, { weight, bias, ...(eps !== undefined && { eps }) }),
     reference: (x: PlainArray, w: PlainArray, b: PlainArray, eps = 1e-5) => {
@@ -75,6 +75,8 @@ export const rows: Row[] = [
         args: [0.1],
       },
       { inputs: [[2, 37], [37], [37]] },
+      // Weight and bias get their gradients from parts of 24 rows.
+      { inputs: [[2, 72, 3], [3], [3]] },
       { inputs: [[5], [5], [5]] },
       { inputs: [[0, 5], [5], [5]], grad: false },
     ],

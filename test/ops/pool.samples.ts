@@ -102,6 +102,7 @@ export const rows: Row[] = [
         ],
       ),
       sample([1, 2, 9, 40], { kernelSize: 2 }, { dtypes: ['float32'], grad: false }),
+      sample([2, 1, 6, 75], { kernelSize: 3, stride: 2 }, { dtypes: ['float32'] }),
       sample([0, 2, 4, 4], { kernelSize: 2 }, { dtypes: ['float32'], grad: false }),
       {
         inputs: [
@@ -155,10 +156,9 @@ export const rows: Row[] = [
     samples: over([2, 2, 9], usual),
   },
   {
-    op: 'maxPoolIndices',
-    covers: ['maxPoolGrad'],
+    op: 'maxPoolGrad',
     withoutOnnx,
-    note: 'the first of equal elements gets the gradient',
+    note: 'the first of equal elements gets the gradient, or the first NaN',
     call: (x: Tensor, g: Tensor, options: { kernelSize: number; stride: number }) => {
       const leaf = x.detach().requireGrad()
       maxPool2d(leaf, options).backward({ gradient: g })
@@ -169,7 +169,8 @@ export const rows: Row[] = [
       for (const [n, c, i, j] of positions(g.shape) as [number, number, number, number][]) {
         const window = positions([2, 2]).map(([a, b]) => [i * stride + a!, j * stride + b!])
         const values = window.map((at) => x.at(n, c, ...at))
-        const key = [n, c, ...window[values.indexOf(Math.max(...values))]!].join()
+        const isLargest = (value: number) => Object.is(value, Math.max(...values))
+        const key = [n, c, ...window[values.findIndex(isLargest)]!].join()
         totals.set(key, (totals.get(key) ?? 0) + g.at(n, c, i, j))
       }
       return plain(x.shape, (...at) => totals.get(at.join()) ?? 0)
@@ -196,6 +197,16 @@ export const rows: Row[] = [
         ],
         args: [{ kernelSize: 2, stride: 1 }],
       },
+      ...[1, 2].map((stride) => ({
+        inputs: [
+          {
+            shape: [1, 2, 4, 70],
+            values: Array.from({ length: 560 }, (_, i) => ((i * i) % 11 === 3 ? NaN : (i * 7) % 5)),
+          },
+          [1, 2, stride === 1 ? 3 : 2, stride === 1 ? 69 : 35],
+        ],
+        args: [{ kernelSize: 2, stride }],
+      })),
     ],
   },
   {

@@ -73,6 +73,8 @@ export interface Row {
   readonly grad?: boolean | 'first-order'
   /** Set when the result may share memory with an input: views. */
   readonly view?: boolean
+  /** Why calls of it cannot be a part of a program. */
+  readonly eagerOnly?: string
   /** False for ops whose values depend on more than their inputs (random numbers). */
   readonly layouts?: boolean
   readonly errors?: readonly ErrorSample[]

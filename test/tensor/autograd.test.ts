@@ -145,6 +145,77 @@ describe('recording', () => {
   })
 })
 
+describe('a gradient that nobody else holds is overwritten', () => {
+  const values = Array.from({ length: 40 }, (_, i) => (i - 15.5) / 8)
+  const slope = (f: (x: number) => number, x: number) => (f(x + 1e-4) - f(x - 1e-4)) / 2e-4
+  const check = (x: Tensor, f: (x: number) => number) => {
+    const got = x.grad!.dataSync()
+    values.forEach((value, i) => expect(got[i]).toBeCloseTo(slope(f, value), 2))
+  }
+  const logistic = (x: number) => 1 / (1 + Math.exp(-x))
+
+  test('so that a chain needs one block', () => {
+    const x = leaf(values)
+    const y = x.sigmoid().tanh().sigmoid().exp().sum()
+    const { allocate } = x.backend
+    let count = 0
+    x.backend.allocate = (bytes) => {
+      if (bytes === 160) count++
+      return allocate.call(x.backend, bytes)
+    }
+    y.backward()
+    x.backend.allocate = allocate
+    expect(count).toBe(1)
+    check(x, (v) => Math.exp(logistic(Math.tanh(logistic(v)))))
+  })
+
+  test('but not one that goes two ways', () => {
+    const x = leaf(values)
+    const y = x.mul(2)
+    y.sigmoid().add(y.tanh()).mul(y.sigmoid()).sum().backward()
+    check(x, (v) => (logistic(2 * v) + Math.tanh(2 * v)) * logistic(2 * v))
+  })
+
+  test('nor one that a view of it passes on', () => {
+    const x = leaf(values)
+    const sum = x.reshape([5, 8]).add(x.tanh().reshape([5, 8]))
+    sum.sigmoid().reshape([40]).mul(x.sigmoid()).sum().backward()
+    check(x, (v) => logistic(v + Math.tanh(v)) * logistic(v))
+  })
+
+  test('nor one that user code has', () => {
+    const x = leaf(values)
+    const y = x.tanh()
+    const z = y.sigmoid()
+    const kept: Tensor[] = []
+    z.registerHook((g) => void kept.push(g))
+    const rule = customGrad((a) => ({ value: a, gradient: (g) => (kept.push(g), g) }))
+    const g = ones([40])
+    rule(z.exp()).backward({ gradient: g, retainGraph: true })
+    check(x, (v) => Math.exp(logistic(Math.tanh(v))))
+    expect(kept).toHaveLength(2)
+    kept[1]!.dataSync().forEach((value, i) => {
+      expect(value).toBeCloseTo(Math.exp(logistic(Math.tanh(values[i]!))), 4)
+    })
+    expect(kept[0]!.toArraySync()).toEqual(ones([40]).toArraySync())
+    expect(g.toArraySync()).toEqual(ones([40]).toArraySync())
+  })
+
+  test('nor one that has become .grad', () => {
+    const w = leaf(values)
+    const x = leaf(values)
+    // The gradient of the sum goes to the leaf as it is, and on to tanh.
+    w.add(x.tanh()).sigmoid().sum().backward()
+    const sums = values.map((v) => logistic(v + Math.tanh(v)))
+    const got = [w.grad!.dataSync(), x.grad!.dataSync()]
+    values.forEach((v, i) => {
+      const outer = sums[i]! * (1 - sums[i]!)
+      expect(got[0]![i]).toBeCloseTo(outer, 5)
+      expect(got[1]![i]).toBeCloseTo(outer * (1 - Math.tanh(v) ** 2), 5)
+    })
+  })
+})
+
 describe('hooks', () => {
   test('see and replace gradients, of leaves and of results', () => {
     const x = leaf([1, 2])

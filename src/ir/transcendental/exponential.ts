@@ -59,28 +59,37 @@ const hyperbolicLimit: PerFloat<number> = { f32: 89.5, f64: 710.6 }
 const tanhLimit: PerFloat<number> = { f32: 20, f64: 40 }
 
 export function exp(s: ExprBuilder, x: Expr): Expr {
-  const { mantissaBits, exponentBias } = formatOf(x)
   const [low, high] = pick(expRange, x)
+  const { whole, rest } = reduce(s, s.max(s.min(x, high), low), 0)
+  return s.ldexp(fusedPolynomial(s, rest, [1, 1, ...pick(expTail, x)]), whole)
+}
+
+/** x 2^n. */
+export function ldexp(s: ExprBuilder, x: Expr, n: Expr): Expr {
+  const { mantissaBits, exponentBias } = formatOf(x)
   // Two factors of about 2^(n/2): each is a normal number where 2^n is not, and only the last
   // product rounds, so that subnormal results are right.
-  const { bits, fraction } = reduce(s, s.max(s.min(x, high), low), 2 * exponentBias)
+  const { bits } = roundToWhole(s, n, 2 * exponentBias)
   const half = s.shr(bits, 1)
   const first = s.bitcast(s.shl(half, mantissaBits), x.type)
   const second = s.bitcast(s.shl(s.sub(bits, half), mantissaBits), x.type)
-  return s.mul(s.mul(s.add(fraction, 1), first), second)
+  return s.mul(s.mul(x, first), second)
 }
 
 /** 2^shift e^x in fewer operations, where x / ln 2 + shift stays among the exponents of normal numbers. */
 export function expWithin(s: ExprBuilder, x: Expr, shift = 0): Expr {
-  const { bits, fraction } = reduce(s, x, formatOf(x).exponentBias + shift)
-  return s.mul(s.add(fraction, 1), powerOfTwo(s, bits, x))
+  const { bits, rest } = reduce(s, x, formatOf(x).exponentBias + shift)
+  return s.mul(fusedPolynomial(s, rest, [1, 1, ...pick(expTail, x)]), powerOfTwo(s, bits, x))
 }
 
 export function expm1(s: ExprBuilder, x: Expr): Expr {
-  const [low, high] = pick(expm1Range, x)
-  const clamped = s.max(s.min(x, high), low)
+  const [least, most] = pick(expm1Range, x)
+  const clamped = s.max(s.min(x, most), least)
   // Half of 2^n, since 2^n itself overflows before the result does.
-  const { bits, fraction } = reduce(s, clamped, formatOf(x).exponentBias - 1)
+  const { bits, high, low, rest } = reduce(s, clamped, formatOf(x).exponentBias - 1)
+  const tail = s.mul(s.mul(rest, rest), fusedPolynomial(s, rest, pick(expTail, x)))
+  // `high` is exact and `rest` is not: adding the small parts first keeps its rounding error out.
+  const fraction = s.add(high, s.add(tail, low))
   const scale = powerOfTwo(s, bits, x)
   const half = s.add(s.mul(fraction, scale), s.sub(scale, 0.5))
   return s.select(s.lt(s.abs(x), pick(expm1Tiny, x)), x, s.add(half, half))
@@ -116,14 +125,11 @@ function quarterExponentials(s: ExprBuilder, x: Expr): readonly [Expr, Expr] {
   return [grown, s.div(s.like(x, 0.0625), grown)]
 }
 
-/** x = n ln 2 + r with n whole: n + offset in the low bits of `bits`, and `fraction` = e^r - 1. */
-function reduce(s: ExprBuilder, x: Expr, offset: number): { bits: Expr; fraction: Expr } {
+/** x = n ln 2 + r: n whole, n + offset in the low bits of `bits`, and r as `high`, exact, + `low`, and rounded. */
+function reduce(s: ExprBuilder, x: Expr, offset: number) {
   const [ln2High, ln2Low] = pick(ln2, x)
-  const { whole, bits } = roundToWhole(s, s.mul(x, log2e), offset)
+  const { whole, bits } = roundToWhole(s, x, offset, log2e)
   const high = s.fma(whole, s.like(x, -ln2High), x)
-  const low = s.mul(whole, ln2Low)
-  const r = s.sub(high, low)
-  const tail = s.mul(s.mul(r, r), fusedPolynomial(s, r, pick(expTail, x)))
-  // `high` is exact and `r` is not: adding the small parts first keeps the rounding error of r out.
-  return { bits, fraction: s.add(high, s.sub(tail, low)) }
+  const low = s.mul(whole, -ln2Low)
+  return { whole, bits, high, low, rest: s.fma(whole, s.like(x, -ln2Low), high) }
 }

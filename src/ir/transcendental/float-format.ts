@@ -94,9 +94,15 @@ export function powerOfTwo(s: ExprBuilder, biased: Expr, x: Expr): Expr {
   return s.bitcast(s.shl(biased, formatOf(x).mantissaBits), x.type)
 }
 
-/** Rounds to whole numbers: `whole` as a float, `bits` an integer with whole + offset in its low bits. */
-export function roundToWhole(s: ExprBuilder, x: Expr, offset: number): { whole: Expr; bits: Expr } {
+/** Rounds x factor to whole numbers: `whole` as a float, `bits` an integer with whole + offset in its low bits. */
+export function roundToWhole(
+  s: ExprBuilder,
+  x: Expr,
+  offset: number,
+  factor = 1,
+): { whole: Expr; bits: Expr } {
   const { magic } = formatOf(x)
-  const shifted = s.add(x, magic + offset)
+  const shifted =
+    factor === 1 ? s.add(x, magic + offset) : s.fma(x, s.like(x, factor), s.like(x, magic + offset))
   return { whole: s.sub(shifted, magic + offset), bits: bitsOf(s, shifted) }
 }

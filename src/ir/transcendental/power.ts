@@ -29,7 +29,7 @@ const atanhTail: PerFloat<readonly number[]> = {
   ],
 }
 /** (2^r - 1) / r for |r| <= 1/2. */
-const exp2Tail: PerFloat<readonly number[]> = {
+export const exp2Tail: PerFloat<readonly number[]> = {
   f32: [0.69314724, 0.24022655, 0.055502728, 0.009617064, 0.0013417895, 0.00015820556],
   f64: [
     0.6931471805599453, 0.2402265069591007, 0.055504108664823366, 0.009618129107630236,

@@ -460,12 +460,13 @@ class KernelEmitter {
     }
   }
 
-  // The columns of a square block: one round of shuffles for two rows, two rounds for four.
+  // The columns of a block: one round of shuffles for two rows, two rounds for four.
   #transpose(rows: readonly Value[]): readonly number[] {
     const known = this.#transposes.get(rows)
     if (known) return known
     const f = this.#f
-    const bytes = 16 / rows.length
+    const count = laneCount[this.#laneType(rows[0]!.type)]
+    const bytes = 16 / count
     const pick = (x: () => void, y: () => void, lanes: readonly number[]): number => {
       x()
       y()
@@ -477,7 +478,9 @@ class KernelEmitter {
     const row = (i: number) => () => this.#push(rows[i]!)
     const get = (local: number) => () => void f.localGet(local)
     if (rows.length === 2) {
-      const pair = [pick(row(0), row(1), [0, 2]), pick(row(0), row(1), [1, 3])]
+      const even = Array.from({ length: count }, (_, i) => 2 * i)
+      const odd = even.map((i) => i + 1)
+      const pair = [pick(row(0), row(1), even), pick(row(0), row(1), odd)]
       this.#transposes.set(rows, pair)
       return pair
     }

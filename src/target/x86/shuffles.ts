@@ -58,8 +58,8 @@ function acrossBools(m: Selector, combine: Combine, arg: Value, to: Register): v
 }
 
 /**
- * The columns of a square block of rows. Neighbours are interleaved until each 128-bit part holds a
- * transposed square; then the parts themselves are transposed.
+ * The columns of a square block of rows, or of two rows of 32-bit lanes. Neighbours are interleaved until each 128-bit part
+ * holds a transposed square; then the parts themselves are transposed.
  */
 export function transposeLanes(
   m: Selector,
@@ -72,6 +72,15 @@ export function transposeLanes(
     const made = p.register('v')
     p.vector(op, bits, [made, a, b], imm === undefined ? {} : { imm })
     return made
+  }
+  if (rows.length === 2) {
+    // First whole 128-bit parts, then the elements in each.
+    const [a, b] = rows as [Register, Register]
+    const [even, odd] =
+      bits === 512
+        ? [mix('vshuff32x4', a, b, 0x88), mix('vshuff32x4', a, b, 0xdd)]
+        : [mix('vperm2f128', a, b, 0x20), mix('vperm2f128', a, b, 0x31)]
+    return [mix('vshufps', even, odd, 0x88), mix('vshufps', even, odd, 0xdd)]
   }
   const isWide = type === 'f64' || type === 'i64'
   const side = isWide ? 2 : 4

@@ -22,6 +22,7 @@ export const vectorBinary: Partial<Record<ScalarOp, PerLane>> = {
   sub: { ...packed('vsub'), ...ints('vpsub') },
   mul: { ...packed('vmul'), ...ints('vpmull') },
   div: packed('vdiv'),
+  ldexp: packed('vscalef'),
   min: ints('vpmins'),
   max: ints('vpmaxs'),
 }
@@ -30,6 +31,7 @@ export const singleBinary: Partial<Record<ScalarOp, PerLane>> = {
   sub: single('vsub'),
   mul: single('vmul'),
   div: single('vdiv'),
+  ldexp: single('vscalef'),
 }
 
 /** Bitwise rows, with AVX-512 and without. */

@@ -27,6 +27,7 @@ export function x86Traits(features: X86Features): TargetTraits {
     tail: avx512 ? 'mask' : 'scalar',
     spells(op, type, lanes) {
       if (op === 'fma') return type === 'f32' || type === 'f64'
+      if (op === 'ldexp') return avx512
       if (op === 'dotBf16') return features.bf16 && lanes > 1
       if (op === 'dotU8S8') return features.vnni && lanes > 1
       if (scalarOp(op).decompose !== undefined) return false

@@ -1,0 +1,459 @@
+/** @file Fusion: a kernel whose result only the next one reads becomes a part of that one. */
+import type { Axis, Expr, Index } from '../ir/expr.ts'
+import { ExprBuilder } from '../ir/expr.ts'
+import { rootsOf, visitAll, type BufferSpec, type Group, type Store } from '../ir/group.ts'
+import { coordinatesOf, type Coordinates, type Linear, type Split } from './fuse-index.ts'
+import type { Graph } from './graph.ts'
+import { placeOf } from './graph.ts'
+import type { Operand, Schedule, Scheduled, ScheduledKernel } from './schedule.ts'
+
+/**
+ * Note [Fusion]: every kernel is a group: what it stores at each point is an expression over what it
+ * loads. So a kernel is fused into its reader by putting its expression in the place of the load, its axes
+ * expressed by the position that is loaded. What the reader then computes is the same, element by element;
+ * the result in between is neither written nor read. The rules say where that pays:
+ *
+ * - A map goes into whoever reads each of its elements once, unless that is a contraction, which reads its
+ *   operands once per block.
+ * - A reduction goes into a map over the same rows: softmax and the like become kernels of whole rows.
+ * - A contraction goes into a map of its result, which becomes what its tiles do with their sums.
+ * - Where the result in between is wanted by others too, a map of the same points is computed beside it.
+ */
+export function fuse(graph: Graph, schedule: Schedule): Schedule {
+  const leaving = new Set<number>()
+  const leave = (buffer: number | undefined) => buffer !== undefined && leaving.add(buffer)
+  for (const value of graph.outputs) leave(schedule.bufferOf.get(placeOf(value).base))
+  for (const { value } of graph.updates) leave(schedule.bufferOf.get(placeOf(value).base))
+  const kernels: (Scheduled | undefined)[] = [...schedule.kernels]
+  const touchedBy = touches(schedule)
+  const move = (from: number, to: number) => {
+    for (const users of touchedBy) if (users.delete(from)) users.add(to)
+    kernels[from] = undefined
+  }
+  for (let c = 0; c < kernels.length; c++) {
+    const here = kernels[c]!
+    if (!isKernel(here)) continue
+    let consumer = here
+    const tryOne = (buffer: number): boolean => {
+      const users = [...touchedBy[buffer]!]
+      const writers = users.filter((k) => writes(kernels[k]!, buffer))
+      const [p] = writers
+      if (p === undefined || writers.length > 1 || p >= c) return false
+      const producer = kernels[p]!
+      if (!isKernel(producer)) return false
+      if (users.length === 2 && !leaving.has(buffer)) {
+        const fused = fuseInto(producer, consumer, buffer, 'dissolve')
+        if (fused === undefined) return false
+        touchedBy[buffer]!.clear()
+        move(p, c)
+        kernels[c] = consumer = fused
+        return true
+      }
+      // What others read as well is stored all the same, and where it was before.
+      const isReady = consumer.operands.every(({ buffer: other }) =>
+        [...touchedBy[other]!].every((k) => k === c || k <= p || !writes(kernels[k]!, other)),
+      )
+      const fused = isReady ? fuseInto(producer, consumer, buffer, 'keep') : undefined
+      if (fused === undefined) return false
+      move(c, p)
+      kernels[p] = fused
+      return true
+    }
+    while (kernels[c] !== undefined && consumer.operands.some((x) => tryOne(x.buffer)));
+  }
+  return { ...schedule, kernels: kernels.filter((k) => k !== undefined) }
+}
+
+const isKernel = (scheduled: Scheduled): scheduled is ScheduledKernel => 'step' in scheduled
+
+function writes(scheduled: Scheduled, buffer: number): boolean {
+  const isWritten = (i: number) =>
+    isKernel(scheduled)
+      ? scheduled.step.group.buffers[i]!.access !== 'read'
+      : i >= scheduled.node.inputs.length
+  return scheduled.operands.some((x, i) => x.buffer === buffer && isWritten(i))
+}
+
+/** The kernels that touch each buffer. */
+function touches({ buffers, kernels }: Schedule): Set<number>[] {
+  const sets = buffers.map(() => new Set<number>())
+  kernels.forEach(({ operands }, k) => {
+    for (const { buffer } of operands) sets[buffer]!.add(k)
+  })
+  return sets
+}
+
+/** Kernels with more expressions or buffers than this are left as they are. */
+const most = { expressions: 400, buffers: 24, stores: 4 }
+
+/**
+ * The two as one, or undefined where they do not fit or it would not pay. `buffer` is what lies between; it
+ * is stored all the same if it is to be kept.
+ */
+export function fuseInto(
+  producer: ScheduledKernel,
+  consumer: ScheduledKernel,
+  buffer: number,
+  result: 'dissolve' | 'keep',
+): ScheduledKernel | undefined {
+  const { group } = producer.step
+  const { stores } = group
+  if (group.checks.length > 0 || stores.some((store) => store.accumulate)) return undefined
+  if (stores.length > (result === 'dissolve' ? 1 : most.stores - 1)) return undefined
+  const p = traitsOf(producer)
+  const c = traitsOf(consumer)
+  if (p.expressions + c.expressions > most.expressions) return undefined
+  // Of chains of products every store is known by what it is made of.
+  if (p.contracts && p.reduces !== 1) return undefined
+  // Sums of tiles are stored as they lie, not scattered.
+  if (p.contracts && !storesInOrder(consumer.step.group)) return undefined
+  // Updates wait until the old content is not read any more, and gradients' inputs should not wait with them.
+  if (p.reduces > 0 && consumer.node.op.kind === 'update') return undefined
+  if (group.buffers.length + consumer.step.group.buffers.length > most.buffers) return undefined
+  const images = new Map<Expr, Image>()
+  for (const store of stores) {
+    const stored = producer.operands[store.buffer]!.buffer
+    const loads = loadsOf(consumer, stored)
+    if (loads === undefined || (stored === buffer && loads.length === 0)) return undefined
+    if (loads.length === 0) continue
+    if (!isPassedOn(group.buffers[store.buffer]!)) return undefined
+    if (producer.operands.filter((x) => x.buffer === stored).length > 1) return undefined
+    for (const { load, offset } of loads) {
+      const image = coordinatesOf(group, store, load.index, offset)
+      if (image === undefined) return undefined
+      if ('extents' in image) return fuseInto(producer, splitAxis(consumer, image), buffer, result)
+      images.set(load, { ...image, value: store.value })
+    }
+  }
+  const places = [...images.values()]
+  if (result === 'keep') {
+    if (!isBeside(producer, consumer, p, c, places)) return undefined
+  } else if (!pays(producer, consumer, p, c, places)) return undefined
+  return merge(producer, consumer, images, result)
+}
+
+/** What stands in the place of a load: a value that the producer stores, at these coordinates. */
+interface Image extends Coordinates {
+  readonly value: Expr
+}
+
+interface KernelTraits {
+  readonly expressions: number
+  readonly reduces: number
+  readonly hasScan: boolean
+  readonly contracts: boolean
+}
+
+function traitsOf({ step: { group }, node, contracts }: ScheduledKernel): KernelTraits {
+  let expressions = 0
+  let reduces = 0
+  let hasScan = false
+  visitAll(rootsOf(group), (e) => {
+    expressions++
+    if (e.kind === 'reduce') reduces++
+    if (e.kind === 'scan') hasScan = true
+  })
+  return {
+    expressions,
+    reduces,
+    hasScan,
+    contracts: contracts ?? (node.op.kind === 'contract' && reduces > 0),
+  }
+}
+
+// What is stored and loaded again must be what was computed: narrow integers wrap around in memory.
+const isPassedOn = ({ dtype }: BufferSpec): boolean => dtype !== 'int8' && dtype !== 'uint8'
+
+interface Load {
+  readonly load: Expr & { kind: 'load' }
+  /** Where the operand begins in the buffer. */
+  readonly offset: number
+}
+
+// The loads of a buffer; undefined where one is guarded, or the buffer is written too.
+function loadsOf(
+  { step: { group }, operands }: ScheduledKernel,
+  buffer: number,
+): Load[] | undefined {
+  const loads: Load[] = []
+  let isPlain = group.stores.every((s) => operands[s.buffer]!.buffer !== buffer)
+  visitAll(rootsOf(group), (e) => {
+    if (e.kind !== 'load' || operands[e.buffer]!.buffer !== buffer) return
+    if (e.guard !== undefined) isPlain = false
+    loads.push({ load: e, offset: operands[e.buffer]!.offset })
+  })
+  return isPlain ? loads : undefined
+}
+
+function pays(
+  producer: ScheduledKernel,
+  consumer: ScheduledKernel,
+  p: KernelTraits,
+  c: KernelTraits,
+  images: readonly Coordinates[],
+): boolean {
+  if (p.hasScan || c.contracts) return false
+  const { axes } = producer.step.group
+  const points = extentOf(axes)
+  if (p.reduces === 0) {
+    // Each element is wanted about once: what the consumer walks is no larger than what was stored.
+    return extentOf(walkedBy(consumer.step.group)) <= points
+  }
+  // A reduction is computed where its rows are walked, by a map.
+  if (c.reduces > 0 || c.hasScan || images.some((image) => image.key !== images[0]!.key))
+    return false
+  const rows = images[0]!.axes
+  if (rows === undefined) return false
+  const mapped = new Set(rows.values())
+  const rest = consumer.step.group.axes.filter((axis) => !mapped.has(axis) && axis.extent !== 1)
+  if (rest.length === 0) return true
+  // Rows of a contraction would be computed again for each of their elements.
+  if (p.contracts || consumer.step.group.stores.length > 1) return false
+  // The rows come first, and what is left of the map is walked for each of them.
+  const { axes: walked } = consumer.step.group
+  const firstRest = walked.findIndex((axis) => rest.includes(axis))
+  return walked.slice(firstRest).every((axis) => !mapped.has(axis) || axis.extent === 1)
+}
+
+const storesInOrder = ({ stores }: Group): boolean =>
+  stores.every(
+    ({ index, accumulate }) => !accumulate && index.terms.every((t) => t.index.kind === 'axis'),
+  )
+
+// A map of the very points that the producer walks.
+function isBeside(
+  producer: ScheduledKernel,
+  { step: { group } }: ScheduledKernel,
+  p: KernelTraits,
+  c: KernelTraits,
+  images: readonly Coordinates[],
+): boolean {
+  if (p.hasScan || c.hasScan || c.reduces > 0 || group.checks.length > 0) return false
+  if (group.stores.some((store) => store.accumulate)) return false
+  const { axes } = images[0]!
+  if (axes === undefined || images.some((image) => image.key !== images[0]!.key)) return false
+  const points = (all: readonly Axis[]) => all.filter(({ extent }) => extent !== 1).length
+  return points(group.axes) === axes.size && points(producer.step.group.axes) === axes.size
+}
+
+/** All axes of a group, those of its reductions among them. */
+function walkedBy(group: Group): readonly Axis[] {
+  const axes = new Set<Axis>(group.axes)
+  visitAll(rootsOf(group), (e) => {
+    if (e.kind === 'reduce') for (const axis of e.axes) axes.add(axis)
+  })
+  return [...axes]
+}
+
+const extentOf = (axes: readonly Axis[]): number =>
+  axes.reduce((n, { extent }) => n * (extent as number), 1)
+
+// -- merging
+
+/** The same kernel with several axes in the place of one. */
+function splitAxis(kernel: ScheduledKernel, { axis, extents }: Split): ScheduledKernel {
+  const s = new ExprBuilder()
+  const parts = extents.map((extent) => s.axis(extent))
+  let step = 1
+  const terms = parts.toReversed().map((part, i, { length }) => {
+    const term = { index: s.at(part), step }
+    step *= extents[length - 1 - i]!
+    return term
+  })
+  const image = { offset: 0, terms: terms.toReversed() }
+  const spread = (axes: readonly Axis[]) => axes.flatMap((x) => (x === axis ? parts : [x]))
+  const copy = copier(s, {
+    imageOf: (x) => (x === axis ? image : undefined),
+    axesOf: spread,
+  })
+  const { group } = kernel.step
+  return {
+    ...kernel,
+    step: {
+      s,
+      group: {
+        ...group,
+        axes: spread(group.axes),
+        checks: group.checks.map((check) => copy(check)),
+        stores: group.stores.map((store) => ({
+          ...store,
+          index: copy.index(store.index),
+          value: copy(store.value),
+        })),
+      },
+    },
+  }
+}
+
+function merge(
+  producer: ScheduledKernel,
+  consumer: ScheduledKernel,
+  images: ReadonlyMap<Expr, Image>,
+  result: 'dissolve' | 'keep',
+): ScheduledKernel {
+  const s = new ExprBuilder()
+  const operands: Operand[] = []
+  const buffers: BufferSpec[] = []
+  const join = ({ step: { group }, operands: own }: ScheduledKernel, i: number): number => {
+    const { buffer: at, offset } = own[i]!
+    const spec = group.buffers[i]!
+    const known = operands.findIndex(
+      (x, k) =>
+        x.buffer === at &&
+        x.offset === offset &&
+        buffers[k]!.access === 'read' &&
+        spec.access === 'read' &&
+        buffers[k]!.dtype === spec.dtype,
+    )
+    if (known >= 0) return known
+    buffers.push(spec)
+    return operands.push({ buffer: at, offset }) - 1
+  }
+  const inner = producer.step.group
+  const outer = consumer.step.group
+  const at = (coordinates: Coordinates) =>
+    copier(s, {
+      bufferOf: (i) => join(producer, i),
+      paramShift: consumer.params.length,
+      imageOf: coordinates.of,
+      copyImage: (e) => copy(e),
+    })
+  const inlined = (image: Image): Expr => at(image)(image.value)
+  const copy: Copier = copier(s, {
+    bufferOf: (i) => join(consumer, i),
+    replace: (e) => {
+      const image = images.get(e)
+      return image && s.convert(inlined(image), e.type)
+    },
+  })
+  const copied = (from: ScheduledKernel, copyThere: Copier) =>
+    from.step.group.stores.map((store): Store => ({
+      ...store,
+      index: copyThere.index(store.index),
+      value: copyThere(store.value),
+      buffer: join(from, store.buffer),
+    }))
+  const [place] = images.values()
+  const stores = [
+    ...(result === 'keep' ? copied(producer, at(place!)) : []),
+    ...copied(consumer, copy),
+  ]
+  const group: Group = {
+    name: joinNames(inner.name, outer.name),
+    axes: outer.axes,
+    checks: outer.checks.map((check) => copy(check)),
+    params: [...outer.params, ...inner.params],
+    sizeCount: 0,
+    stores,
+    buffers,
+  }
+  return {
+    step: { s, group },
+    operands,
+    params: [...consumer.params, ...producer.params],
+    node: consumer.node,
+    calls: [...(producer.calls ?? [producer.node]), ...(consumer.calls ?? [consumer.node])],
+    specialize: stricter(producer.specialize, consumer.specialize),
+    contracts: traitsOf(producer).contracts,
+  }
+}
+
+const stricter = (a: ScheduledKernel['specialize'], b: ScheduledKernel['specialize']) =>
+  a === true || b === true ? true : a === 'round' || b === 'round' ? 'round' : false
+
+const joinNames = (a: string, b: string): string => {
+  const joined = `${a}+${b}`
+  return joined.length <= 60 ? joined : `${joined.slice(0, 57)}...`
+}
+
+interface CopyOptions {
+  readonly bufferOf?: (i: number) => number
+  readonly paramShift?: number
+  readonly imageOf?: (axis: Axis) => Linear | undefined
+  /** Copies what axes are mapped to: expressions that belong to another kernel. */
+  readonly copyImage?: (e: Expr) => Expr
+  /** Of the axes of a reduction, those of the copy. */
+  readonly axesOf?: (axes: readonly Axis[]) => readonly Axis[]
+  /** What stands in the place of an expression, instead of a copy. */
+  readonly replace?: (e: Expr) => Expr | undefined
+}
+
+interface Copier {
+  (e: Expr): Expr
+  index(index: Index): Index
+}
+
+/** Copies expressions to a builder, with other numbers for buffers and params, and axes by what they are there. */
+function copier(
+  s: ExprBuilder,
+  {
+    bufferOf = (i) => i,
+    paramShift = 0,
+    imageOf = () => undefined,
+    copyImage = (e) => e,
+    axesOf = (axes) => axes,
+    replace = () => undefined,
+  }: CopyOptions,
+): Copier {
+  const memo = new Map<Expr, Expr>()
+  const indexOf = (index: Index): Index => {
+    let offset = index.offset as number
+    const terms: { index: Expr; stride: number }[] = []
+    for (const term of index.terms) {
+      const stride = term.stride as number
+      const image = term.index.kind === 'axis' ? imageOf(term.index.axis) : undefined
+      if (image === undefined) terms.push({ index: copy(term.index), stride })
+      else {
+        offset += image.offset * stride
+        for (const t of image.terms)
+          terms.push({ index: copyImage(t.index), stride: t.step * stride })
+      }
+    }
+    return { offset, terms }
+  }
+  const keep = (e: Expr, made: Expr) => {
+    memo.set(e, made)
+    return made
+  }
+  const make = (e: Expr): Expr => {
+    const other = replace(e)
+    if (other !== undefined) return other
+    switch (e.kind) {
+      case 'const':
+        return s.const(e.type, e.value)
+      case 'size':
+        return s.size(e.size)
+      case 'param':
+        return s.param(e.type, e.slot + paramShift)
+      case 'axis': {
+        const image = imageOf(e.axis)
+        return image === undefined ? s.at(e.axis) : valueOf(s, image, copyImage)
+      }
+      case 'load':
+        return s.load(
+          bufferOf(e.buffer),
+          e.dtype,
+          indexOf(e.index),
+          e.guard && copy(e.guard),
+          e.otherwise,
+        )
+      case 'op':
+        return s.apply(e.op, e.args.map(copy), e.type)
+      case 'reduce':
+        return s.reduce(e.combine, axesOf(e.axes), copy(e.value))
+      case 'scan':
+        return s.scan(e.combine, e.axis, copy(e.value))
+    }
+  }
+  const copy = (e: Expr): Expr => memo.get(e) ?? keep(e, make(e))
+  return Object.assign(copy, { index: indexOf })
+}
+
+function valueOf(s: ExprBuilder, { terms, offset }: Linear, copy: (e: Expr) => Expr): Expr {
+  let sum: Expr = s.const('i32', offset)
+  for (const { index, step } of terms) {
+    const term = step === 1 ? copy(index) : s.mul(copy(index), step)
+    sum = sum.kind === 'const' && sum.value === 0 ? term : s.add(sum, term)
+  }
+  return sum
+}
