@@ -185,6 +185,8 @@ function traceCall(name: string, fn: AnyFunction, tree: Tree) {
     if (isRecording()) joint = traceGradients(recorder, args, result.tensors, since)
     return { returned: result.tensors, gradients: joint?.gradients ?? [] }
   })
+  // The tape of the trace has served.
+  for (const t of result!.tensors) if (t.backend.symbolic) t.node = undefined
   return { traced, result: result!, args, joint }
 }
 

@@ -260,12 +260,10 @@ export function rewriteGraph(graph: Graph, rule: Rule): Graph {
 /** Without the nodes that nothing depends on; inputs stay, they are the program's signature. */
 export function prune(graph: Graph): Graph {
   const wanted = new Set<Node>()
-  const want = (value: Value) => {
-    if (wanted.has(value.node)) return
-    wanted.add(value.node)
-    operandsOf(value.node).forEach(want)
-  }
+  const want = (value: Value) => wanted.add(value.node)
   graph.outputs.forEach(want)
   for (const { value } of graph.updates) want(value)
+  // Who reads a value comes after it.
+  for (const node of graph.nodes.toReversed()) if (wanted.has(node)) operandsOf(node).forEach(want)
   return { ...graph, nodes: graph.nodes.filter((n) => n.kind === 'input' || wanted.has(n)) }
 }

@@ -8,7 +8,7 @@ import { engine } from '../tensor/engine.ts'
 import { kernelOf } from '../tensor/plan.ts'
 import { noteBlock } from '../tensor/scope.ts'
 import { Tensor } from '../tensor/tensor.ts'
-import type { LiveNumber } from '../tensor/tracing.ts'
+import { everyRun, isReplaying, liveNumbers, type LiveNumber } from '../tensor/tracing.ts'
 import { debug } from '../util/config.ts'
 import { planArena } from './arena.ts'
 import { ControlProgram } from './control-program.ts'
@@ -150,7 +150,11 @@ export class Program {
         }
         case 'fresh': {
           const cell = home.takesOver === undefined ? undefined : stateTensors[home.takesOver]!
-          const isFree = cell !== undefined && cell.storage.shares === 1 && cell.storage.saves === 0
+          const isFree =
+            cell !== undefined &&
+            cell.storage.shares === 1 &&
+            cell.storage.saves === 0 &&
+            !isReplaying()
           if (isFree) blocks.push(cell.storage)
           else {
             const block = backend.allocate(home.bytes)
@@ -194,6 +198,7 @@ export class Program {
     }
     const outputs = this.#outputs.map(({ buffer, value }) => tensorAt(value, buffer))
     // All are made before the first replaces anything: cells may swap their values.
+    if (isReplaying()) return outputs
     const values = this.#updates.map(({ buffer, value }) => tensorAt(value, buffer))
     this.#updates.forEach(({ slot, buffer }, i) => {
       const state = states[slot]!
@@ -214,8 +219,9 @@ export class Program {
     const numbers = new Array<number>(numberCount).fill(0)
     before.forEach((x, i) => (numbers[i] = x))
     for (const action of actions)
-      if (action.kind === 'act') action.act()
-      else action.compute().forEach((x, i) => (numbers[action.slot + i] = x))
+      if (action.kind === 'act') everyRun(action.act)
+      else
+        liveNumbers(action.count, action.compute).forEach((x, i) => (numbers[action.slot + i] = x))
     return numbers
   }
 }

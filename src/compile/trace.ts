@@ -6,8 +6,9 @@ import { layoutOf } from '../core/layout.ts'
 import type { Shape } from '../core/shape.ts'
 import { Cell } from '../tensor/cell.ts'
 import type { Op } from '../tensor/op.ts'
+import { withWatcher } from '../tensor/tape.ts'
 import { Tensor } from '../tensor/tensor.ts'
-import { LiveNumber, withTracer, type Tracer } from '../tensor/tracing.ts'
+import { LiveNumber, withoutReplay, withTracer, type Tracer } from '../tensor/tracing.ts'
 import type { Attributes } from '../tensor/types.ts'
 import { DeviceError, TraceError } from '../util/errors.ts'
 import { prune } from './graph.ts'
@@ -32,7 +33,12 @@ export interface GradOutcome {
 
 /** Something that JavaScript does at the beginning of each run. */
 export type Action =
-  | { readonly kind: 'numbers'; readonly slot: number; readonly compute: () => readonly number[] }
+  | {
+      readonly kind: 'numbers'
+      readonly slot: number
+      readonly count: number
+      readonly compute: () => readonly number[]
+    }
   | { readonly kind: 'act'; readonly act: () => void }
 
 /** Something outside that the program takes for granted, and what it was. */
@@ -77,14 +83,12 @@ export function trace(
 ): Trace {
   const recorder = new Recorder(backend, specs.length > 0)
   try {
-    return withTracer(recorder, () =>
-      recorder.finish(
-        run(
-          specs.map((spec) => recorder.input(spec)),
-          recorder,
-        ),
-      ),
-    )
+    const record = () => {
+      const inputs = specs.map((spec) => recorder.input(spec))
+      return recorder.finish(run(inputs, recorder))
+    }
+    // A checkpoint around the call watches its run, not its trace.
+    return withTracer(recorder, () => withWatcher(undefined, () => withoutReplay(record)))
   } finally {
     recorder.restore()
   }
@@ -205,7 +209,7 @@ export class Recorder implements Tracer {
     this.#checkOutside('draws random numbers or takes the step of an optimizer')
     const slot = this.#numberCount
     this.#numberCount += count
-    this.#actions.push({ kind: 'numbers', slot, compute })
+    this.#actions.push({ kind: 'numbers', slot, count, compute })
     return Array.from({ length: count }, (_, i) => new LiveNumber(slot + i))
   }
 

@@ -78,8 +78,8 @@ export interface TapeWatcher {
 /** The watcher in force: see `checkpoint`. */
 export let watcher: TapeWatcher | undefined
 
-/** Runs `body` under a watcher. */
-export function withWatcher<T>(next: TapeWatcher, body: () => T): T {
+/** Runs `body` under a watcher, or under none. */
+export function withWatcher<T>(next: TapeWatcher | undefined, body: () => T): T {
   const before = watcher
   watcher = next
   try {

@@ -105,6 +105,17 @@ let replayed: { next(): readonly number[] } | undefined
 /** Whether something runs a second time: what it changes outside was changed the first time. */
 export const isReplaying = (): boolean => replayed !== undefined
 
+/** Runs `body` as if nothing were noted or run a second time around it. */
+export function withoutReplay<T>(body: () => T): T {
+  const before = { noted, replayed }
+  noted = replayed = undefined
+  try {
+    return body()
+  } finally {
+    ;({ noted, replayed } = before)
+  }
+}
+
 /** Runs `body`, and adds the numbers that it draws and counts to `numbers`. */
 export function noteNumbers<T>(numbers: (readonly number[])[], body: () => T): T {
   const before = noted

@@ -170,6 +170,26 @@ describe('a checkpoint', () => {
     expect(runs).toBe(2)
   })
 
+  test('may contain compiled functions, and their draws and updates', () => {
+    const run = (isCompiled: boolean) => {
+      const generator = new Generator(3)
+      const norm = new nn.BatchNorm1d(4)
+      const f = (x: Tensor) => norm.forward(x).exp().dropout({ p: 0.5, generator }).sin()
+      const g = isCompiled ? compile(f) : f
+      return [1, 2, 3].map((k) => {
+        const x = tensor([
+          [1, 2, 3, 4],
+          [k, 6, 8, 7],
+        ]).requireGrad()
+        checkpoint((t: Tensor) => g(t).mul(t), x)
+          .sum()
+          .backward()
+        return [x.grad, norm.weight!.grad, norm.runningMean].map((t) => t!.toArraySync())
+      })
+    }
+    expect(run(true)).toEqual(run(false))
+  })
+
   test('has no second derivative', () => {
     const f = (t: Tensor) => checkpoint((h: Tensor) => h.mul(h).mul(h), t).sum()
     const x = tensor([2]).requireGrad()

@@ -585,6 +585,19 @@ describe('every run', () => {
   })
 })
 
+test('a program may be as deep as it likes', () => {
+  const f = compile((x: Tensor) => {
+    let y = x
+    for (let i = 0; i < 3000; i++) y = y.flip().add(1)
+    return y
+  })
+  const x = leaf([1, 2])
+  const y = f(x)
+  expect(y.toArraySync()).toEqual([3001, 3002])
+  y.sum().backward()
+  expect(x.grad!.toArraySync()).toEqual([1, 1])
+})
+
 describe('within each other', () => {
   test('a compiled function inside another is a part of its program', () => {
     const inner = compile((x: Tensor) => x.mul(2))
