@@ -1,13 +1,15 @@
 /** @file compile(): a function, recorded once per form of its arguments, and from then on run as one program. */
 import type { Backend } from '../backend/backend.ts'
 import { currentBackend } from '../ops/create.ts'
+import { Cell, replaceGrad } from '../tensor/cell.ts'
 import { engine } from '../tensor/engine.ts'
-import { isRecording } from '../tensor/tape.ts'
+import { isRecording, lastSequence, noGrad } from '../tensor/tape.ts'
 import type { Tensor } from '../tensor/tensor.ts'
 import { tracing } from '../tensor/tracing.ts'
-import { debug } from '../util/config.ts'
-import { checkOptions, DeviceError, GradError, TraceError, ValueError } from '../util/errors.ts'
+import { config, debug } from '../util/config.ts'
+import { checkOptions, DeviceError, TraceError, ValueError } from '../util/errors.ts'
 import type { Graph } from './graph.ts'
+import { JointProgram, traceGradients, type TracedGradients } from './joint.ts'
 import { Program } from './program.ts'
 import { trace, type Assumption } from './trace.ts'
 import { takeApart, type Tree } from './tree.ts'
@@ -33,6 +35,8 @@ export interface CompiledProgram {
   readonly kernelCount: number
   /** Bytes of the memory that intermediate results share. */
   readonly arenaBytes: number
+  /** What backward() of the results runs, if they have gradients. */
+  readonly backward?: CompiledProgram | undefined
 }
 
 /** Programs of one function beyond this many: the one not used for longest goes. */
@@ -41,6 +45,8 @@ const programLimit = 32
 interface Entry {
   readonly form: string
   readonly program: Program
+  /** The program that computes gradients, if results have any. */
+  readonly backward: (() => Program) | undefined
   readonly assumptions: readonly Assumption[]
   run(tree: Tree): unknown
 }
@@ -51,7 +57,8 @@ interface Entry {
  * run. A new program is made for each form of the arguments (shapes, dtypes, structure, other values),
  * and when something outside changes that decided what was recorded, such as training mode.
  *
- * What the function does beside tensors (printing, counting) happens while it is recorded only. Throws a
+ * Results that depend on something that requires a gradient have one: backward() of what follows goes
+ * through the compiled function, once. What the function does beside tensors (printing, counting) happens while it is recorded only. Throws a
  * TraceError where it reads elements of a tensor, and for arguments that are no tensors, plain values, or
  * arrays and objects of them.
  *
@@ -68,9 +75,10 @@ export function compile<F extends AnyFunction>(fn: F, options: CompileOptions = 
   const name = options.name ?? (fn.name || 'program')
   const entries: Entry[] = []
   const compiled = (...args: unknown[]): unknown => {
-    // Inside another trace it is a part of that program.
-    if (tracing !== undefined) return fn(...(args as never[]))
-    const tree = takeApart('argument', args)
+    // Inside another trace it is a part of that program, and only eager operations are looked at for NaN.
+    if (tracing !== undefined || config.checkNaN) return fn(...(args as never[]))
+    // A cell is the same object inside, so that it can be changed there.
+    const tree = takeApart('argument', args, { stays: (t) => t instanceof Cell })
     const form = formOfCall(tree)
     const i = entries.findIndex((entry) => entry.form === form && holds(entry.assumptions))
     const entry = i < 0 ? record(name, fn, tree, form) : entries.splice(i, 1)[0]!
@@ -80,7 +88,7 @@ export function compile<F extends AnyFunction>(fn: F, options: CompileOptions = 
   }
   Object.defineProperties(compiled, {
     name: { value: name },
-    programs: { get: () => entries.map(({ program }) => reportOf(program)) },
+    programs: { get: () => entries.map(reportOf) },
   })
   return compiled as unknown as Compiled<F>
 }
@@ -89,66 +97,111 @@ const holds = (assumptions: readonly Assumption[]): boolean =>
   assumptions.every(({ read, value }) => Object.is(read(), value))
 
 function formOfCall({ form, tensors }: Tree): string {
-  const specs = tensors.map((t) => `${t.dtype}${t.shape.join('x')}${t.device}${t.requiresGrad}`)
-  return `${form}|${specs.join()}|${isRecording()}`
+  const specs = tensors.map(
+    (t) => `${t.dtype}${t.shape.join('x')}${t.device}${t.requiresGrad}${t.gradSlot === undefined}`,
+  )
+  const device = tensors.length === 0 ? currentBackend().name : ''
+  return `${form}|${specs.join()}|${device}${isRecording()}`
 }
 
-const reportOf = ({ graph, backend, kernelCount, arenaBytes }: Program): CompiledProgram => ({
-  graph,
-  backend: backend.name,
-  kernelCount,
-  arenaBytes,
-})
+function reportOf({ program, backward }: Entry): CompiledProgram {
+  const report = ({ graph, backend, kernelCount, arenaBytes }: Program) => ({
+    graph,
+    backend: backend.name,
+    kernelCount,
+    arenaBytes,
+  })
+  return {
+    ...report(program),
+    get backward() {
+      return backward && report(backward())
+    },
+  }
+}
 
 function record(name: string, fn: AnyFunction, tree: Tree, form: string): Entry {
-  const backend = backendOf(tree.tensors)
   const begin = performance.now()
-  let result: Tree | undefined
-  let leaves: readonly Tensor[] = []
-  const specs = tree.tensors.map(({ shape, dtype }, i) => ({ name: `x${i}`, shape, dtype }))
-  const traced = trace(backend, specs, (inputs) => {
-    inputs.forEach((x, i) => tree.tensors[i]!.requiresGrad && x.requireGrad())
-    leaves = inputs
-    const returned = fn(...(tree.rebuild(inputs) as never[]))
-    if (returned instanceof Promise)
-      throw new TraceError(
-        `compile: ${name} returned a promise. A program is recorded in one go: keep await outside of it`,
-      )
-    result = takeApart('the result', returned)
-    if (isRecording() && result.tensors.some((t) => t.node !== undefined && !t.node.isReleased))
-      throw new GradError(
-        `compile: ${name} returns a tensor with history, which a program cannot carry on. Call backward() inside the function, or return it detached`,
-      )
-    return result.tensors
-  })
-  const { graph, grads, assumptions, returned } = traced
-  const program = new Program(backend, graph, traced)
+  const { traced, result, args, joint } = traceCall(name, fn, tree)
+  const { graph, backend, grads, assumptions } = traced
+  const both = joint && new JointProgram(name, traced, joint)
+  const program = both?.forward ?? new Program(backend, graph, traced)
   debug(
     1,
     () =>
       `compile: ${name}: ${program.kernelCount} kernels in ${(performance.now() - begin).toFixed(1)} ms`,
   )
-  const argumentGrads = grads.flatMap(({ leaf, output }) => {
-    const argument = leaves.indexOf(leaf)
-    return argument < 0 ? [] : [{ argument, output }]
-  })
+  // A leaf among the arguments is that of the call.
+  const place = (leaf: Tensor) => {
+    const argument = args.indexOf(leaf)
+    return argument < 0 ? { of: () => leaf } : { of: ({ tensors }: Tree) => tensors[argument]! }
+  }
+  // Gradients of other leaves are the program's business.
+  const targets = grads
+    .filter(({ leaf }) => args.includes(leaf))
+    .map(({ leaf, output }) => ({ ...place(leaf), output }))
+  const leaves = joint?.leaves.map(place) ?? []
+  const returnedCount = result.tensors.length
   return {
     form,
     program,
+    backward: both && (() => both.backward),
     assumptions,
-    run({ tensors }) {
-      const outputs = program.run(tensors.map((t) => engine().contiguous(t)))
-      for (const { argument, output } of argumentGrads)
-        addGrad(tensors[argument]!, output === undefined ? undefined : outputs[output]!)
-      return result!.rebuild(outputs.slice(0, returned.length))
+    run(called) {
+      const inputs = noGrad(() => inputsOf(called).map((t) => engine().contiguous(t)))
+      const outputs =
+        both?.run(
+          inputs,
+          leaves.map(({ of }) => of(called)),
+          returnedCount,
+        ) ?? program.run(inputs)
+      for (const { of, output } of targets)
+        setGrad(of(called), output === undefined ? undefined : outputs[output]!)
+      return result.rebuild(outputs)
     },
   }
 }
 
-// The gradient that an argument had is not known to the program.
-function addGrad(leaf: Tensor, value: Tensor | undefined): void {
-  const before = leaf.gradSlot
-  leaf.grad = before !== undefined && value !== undefined ? engine().add(before, value) : value
+function traceCall(name: string, fn: AnyFunction, tree: Tree) {
+  const specs = inputsOf(tree).map(({ shape, dtype }, i) => ({ name: `x${i}`, shape, dtype }))
+  const since = lastSequence()
+  let args: readonly Tensor[] = []
+  let result: Tree | undefined
+  let joint: TracedGradients | undefined
+  const traced = trace(backendOf(tree.tensors), specs, (inputs, recorder) => {
+    args = inputs.slice(0, tree.tensors.length)
+    let next = args.length
+    args.forEach((x, i) => {
+      const { requiresGrad, gradSlot } = tree.tensors[i]!
+      x.requireGrad(requiresGrad)
+      if (gradSlot !== undefined) x.grad = inputs[next++]!
+    })
+    const returned = fn(...(tree.rebuild(args) as never[]))
+    if (returned instanceof Promise)
+      throw new TraceError(
+        `compile: ${name} returned a promise. A program is recorded in one go: keep await outside of it`,
+      )
+    result = takeApart('the result', returned, {
+      stays: (t) => t instanceof Cell && recorder.isOutside(t),
+    })
+    if (isRecording()) joint = traceGradients(recorder, args, result.tensors, since)
+    return { returned: result.tensors, gradients: joint?.gradients ?? [] }
+  })
+  // The tape of the trace has served.
+  for (const t of result!.tensors) if (t.backend.symbolic) t.node = undefined
+  return { traced, result: result!, args, joint }
+}
+
+/** The tensors among the arguments, and after them the gradients that they have. */
+const inputsOf = ({ tensors }: Tree): Tensor[] => [
+  ...tensors,
+  ...tensors.flatMap((t) => t.gradSlot ?? []),
+]
+
+function setGrad(t: Tensor, gradient: Tensor | undefined): void {
+  if (!t.isLeaf) {
+    if (gradient !== undefined) t.backward({ gradient })
+  } else if (gradient?.storage.shares === 1) replaceGrad(t, gradient)
+  else t.grad = gradient
 }
 
 function backendOf(tensors: readonly Tensor[]): Backend {

@@ -5,7 +5,7 @@ import { rootsOf, visitAll, type BufferSpec, type Group, type Store } from '../i
 import { coordinatesOf, type Coordinates, type Linear, type Split } from './fuse-index.ts'
 import type { Graph } from './graph.ts'
 import { placeOf } from './graph.ts'
-import type { Operand, Schedule, ScheduledKernel } from './schedule.ts'
+import type { Operand, Schedule, Scheduled, ScheduledKernel } from './schedule.ts'
 
 /**
  * Note [Fusion]: every kernel is a group: what it stores at each point is an expression over what it
@@ -24,20 +24,23 @@ export function fuse(graph: Graph, schedule: Schedule): Schedule {
   const leave = (buffer: number | undefined) => buffer !== undefined && leaving.add(buffer)
   for (const value of graph.outputs) leave(schedule.bufferOf.get(placeOf(value).base))
   for (const { value } of graph.updates) leave(schedule.bufferOf.get(placeOf(value).base))
-  const kernels: (ScheduledKernel | undefined)[] = [...schedule.kernels]
+  const kernels: (Scheduled | undefined)[] = [...schedule.kernels]
   const touchedBy = touches(schedule)
   const move = (from: number, to: number) => {
     for (const users of touchedBy) if (users.delete(from)) users.add(to)
     kernels[from] = undefined
   }
   for (let c = 0; c < kernels.length; c++) {
-    let consumer = kernels[c]!
+    const here = kernels[c]!
+    if (!isKernel(here)) continue
+    let consumer = here
     const tryOne = (buffer: number): boolean => {
       const users = [...touchedBy[buffer]!]
       const writers = users.filter((k) => writes(kernels[k]!, buffer))
       const [p] = writers
       if (p === undefined || writers.length > 1 || p >= c) return false
       const producer = kernels[p]!
+      if (!isKernel(producer)) return false
       if (users.length === 2 && !leaving.has(buffer)) {
         const fused = fuseInto(producer, consumer, buffer, 'dissolve')
         if (fused === undefined) return false
@@ -61,8 +64,15 @@ export function fuse(graph: Graph, schedule: Schedule): Schedule {
   return { ...schedule, kernels: kernels.filter((k) => k !== undefined) }
 }
 
-const writes = ({ step: { group }, operands }: ScheduledKernel, buffer: number): boolean =>
-  operands.some((x, i) => x.buffer === buffer && group.buffers[i]!.access !== 'read')
+const isKernel = (scheduled: Scheduled): scheduled is ScheduledKernel => 'step' in scheduled
+
+function writes(scheduled: Scheduled, buffer: number): boolean {
+  const isWritten = (i: number) =>
+    isKernel(scheduled)
+      ? scheduled.step.group.buffers[i]!.access !== 'read'
+      : i >= scheduled.node.inputs.length
+  return scheduled.operands.some((x, i) => x.buffer === buffer && isWritten(i))
+}
 
 /** The kernels that touch each buffer. */
 function touches({ buffers, kernels }: Schedule): Set<number>[] {

@@ -53,6 +53,8 @@ export interface CallNode extends NodeBase {
   /** Tells attributes apart. */
   readonly key: string
   readonly inputs: readonly Argument[]
+  /** Computed again for the backward pass, the how manieth time: not to be merged with the first. */
+  readonly again?: number
 }
 
 /** Another layout of the elements of a value that is no view itself. */
@@ -64,7 +66,30 @@ export interface ViewNode extends NodeBase {
   readonly offset: number
 }
 
-export type Node = InputNode | StateNode | ConstantNode | CallNode | ViewNode
+/** A graph inside another. */
+export interface Part {
+  readonly graph: Graph
+  /** Which of the node's inputs each of the graph's inputs is. */
+  readonly inputs: readonly number[]
+}
+
+/** What is computed as often as values say. */
+export type Control =
+  /** The first input is a predicate; the results are those of one of the branches. */
+  | { readonly kind: 'cond'; readonly whenTrue: Part; readonly whenFalse: Part }
+  /** The first inputs are the state, as many as there are results; parts are given its present value. */
+  | { readonly kind: 'while'; readonly condition: Part; readonly body: Part }
+
+/** A branch or a loop. What its graphs return was computed there: it is no input and no view. */
+export interface ControlNode extends NodeBase {
+  readonly kind: 'control'
+  readonly control: Control
+  readonly inputs: readonly Value[]
+  /** As in a call. */
+  readonly again?: number
+}
+
+export type Node = InputNode | StateNode | ConstantNode | CallNode | ViewNode | ControlNode
 
 /** A state gets another content at the end of a run. */
 export interface Update {
@@ -81,6 +106,7 @@ export interface Graph {
 /** The values that a node reads. */
 export function operandsOf(node: Node): readonly Value[] {
   if (node.kind === 'view') return [node.of]
+  if (node.kind === 'control') return node.inputs
   if (node.kind !== 'call') return []
   return node.inputs.filter(isValue)
 }
@@ -135,9 +161,23 @@ export class GraphBuilder {
   }
 
   /** Throws what the op's own inference throws. */
-  call(op: Op, inputs: readonly Argument[], attributes: Attributes, key: string): readonly Value[] {
+  call(
+    op: Op,
+    inputs: readonly Argument[],
+    attributes: Attributes,
+    key: string,
+    again?: number,
+  ): readonly Value[] {
     const specs = op.infer(specsOf(inputs), attributes)
-    return this.#add({ kind: 'call', op, attributes, key, inputs }, specs)
+    const node = { kind: 'call', op, attributes, key, inputs } as const
+    return this.#add(again === undefined ? node : { ...node, again }, specs)
+  }
+
+  /** Results are like those of the first graph, or like the state. */
+  control(control: Control, inputs: readonly Value[], again?: number): readonly Value[] {
+    const { graph } = control.kind === 'cond' ? control.whenTrue : control.body
+    const node = { kind: 'control', control, inputs } as const
+    return this.#add(again === undefined ? node : { ...node, again }, graph.outputs)
   }
 
   /** The value itself, if that is the layout it has. */
@@ -163,6 +203,8 @@ export class GraphBuilder {
         const mapped = node.inputs.map((x) => (isValue(x) ? inputs(x) : x))
         return this.#add({ ...node, inputs: mapped }, node.results)
       }
+      case 'control':
+        return this.#add({ ...node, inputs: node.inputs.map(inputs) }, node.results)
       case 'view':
         return [this.view(inputs(node.of), node.layout, node.offset)]
       default:
@@ -176,7 +218,8 @@ export class GraphBuilder {
       | Without<StateNode>
       | Without<ConstantNode>
       | Without<CallNode>
-      | Without<ViewNode>,
+      | Without<ViewNode>
+      | Without<ControlNode>,
     specs: readonly { readonly shape: Shape; readonly dtype: DType }[],
   ): readonly Value[] {
     const results: Value[] = []
@@ -217,12 +260,10 @@ export function rewriteGraph(graph: Graph, rule: Rule): Graph {
 /** Without the nodes that nothing depends on; inputs stay, they are the program's signature. */
 export function prune(graph: Graph): Graph {
   const wanted = new Set<Node>()
-  const want = (value: Value) => {
-    if (wanted.has(value.node)) return
-    wanted.add(value.node)
-    operandsOf(value.node).forEach(want)
-  }
+  const want = (value: Value) => wanted.add(value.node)
   graph.outputs.forEach(want)
   for (const { value } of graph.updates) want(value)
+  // Who reads a value comes after it.
+  for (const node of graph.nodes.toReversed()) if (wanted.has(node)) operandsOf(node).forEach(want)
   return { ...graph, nodes: graph.nodes.filter((n) => n.kind === 'input' || wanted.has(n)) }
 }

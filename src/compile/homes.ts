@@ -18,6 +18,8 @@ export type Home =
   | { readonly kind: 'constant'; readonly tensor: Tensor }
   /** New memory at each run; that of the state which it becomes, if nobody else reads that. */
   | { readonly kind: 'fresh'; readonly takesOver: Heir | undefined }
+  /** Memory that a branch or a loop brings when it is run. */
+  | { readonly kind: 'brought' }
   /** No kernel touches it. */
   | { readonly kind: 'none' }
 
@@ -46,6 +48,7 @@ export function planMemory(graph: Graph, trace: States, schedule: Schedule): Mem
     if (node?.kind === 'state') statesAt.set(trace.states[node.slot]!, i)
     if (node?.kind === 'state') return { kind: 'state', slot: node.slot }
     if (node?.kind === 'constant') return { kind: 'constant', tensor: node.tensor }
+    if (node?.kind === 'control') return { kind: 'brought' }
     return leaving.has(i) ? { kind: 'fresh', takesOver: undefined } : { kind: 'none' }
   })
   const inputs = graph.nodes.filter(({ kind }) => kind === 'input')
@@ -119,7 +122,9 @@ function mayFollow(
 ): boolean {
   const { to } = lifetimes[before]!
   const { from } = lifetimes[i]!
-  return to < from || (to === from && mayOverwrite(kernels[to]!, before, i))
+  if (to !== from) return to < from
+  const kernel = kernels[to]!
+  return 'step' in kernel && mayOverwrite(kernel, before, i)
 }
 
 /** Buffers that have the same memory, one after the other, and when that is in use. */

@@ -1,2 +1,4 @@
 /** @file What the compile floor gives to users. */
 export { compile, type Compiled, type CompiledProgram, type CompileOptions } from './compile.ts'
+export { checkpoint } from './checkpoint.ts'
+export { cond, scan, whileLoop, type WhileLoopOptions } from './control.ts'

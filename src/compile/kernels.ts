@@ -4,7 +4,7 @@ import { launchEach } from '../backend/launch-each.ts'
 import { dtypes } from '../core/dtype.ts'
 import { holdKernel, kernelOf, letGoKernel } from '../tensor/plan.ts'
 import { assert } from '../util/errors.ts'
-import type { Schedule } from './schedule.ts'
+import type { Schedule, ScheduledKernel } from './schedule.ts'
 
 /** Knows nothing of the program, so that it can be released when the collector has taken that. */
 export class ProgramKernels {
@@ -13,7 +13,7 @@ export class ProgramKernels {
   readonly #held: Executable[] = []
   #isReleased = false
 
-  constructor(backend: Backend, { kernels, buffers }: Schedule) {
+  constructor(backend: Backend, kernels: readonly ScheduledKernel[], buffers: Schedule['buffers']) {
     this.#backend = backend
     const steps = kernels.map(({ step, specialize, operands, params }) => {
       const { executable, sizes } = kernelOf(backend, step, specialize)

@@ -5,6 +5,7 @@ import type { Layout } from '../core/layout.ts'
 import { engine } from '../tensor/engine.ts'
 import { noteBlock } from '../tensor/scope.ts'
 import { Tensor } from '../tensor/tensor.ts'
+import { isReplaying } from '../tensor/tracing.ts'
 import { config } from '../util/config.ts'
 import type { Heir, Home, MemoryPlan } from './homes.ts'
 import type { State } from './trace.ts'
@@ -34,6 +35,7 @@ export class Places {
   readonly #stateHomes: readonly HomeOf<'state'>[]
   readonly #constants: readonly HomeOf<'constant'>[]
   readonly #freshHomes: readonly HomeOf<'fresh'>[]
+  readonly #brought: readonly HomeOf<'brought'>[]
   /** The arena, and what else is kept from run to run. */
   readonly #own: Block[] = []
 
@@ -57,15 +59,15 @@ export class Places {
     this.#stateHomes = at('state')
     this.#constants = at('constant')
     this.#freshHomes = at('fresh')
+    this.#brought = at('brought')
   }
 
   /** Before a run. */
   fill(inputs: readonly Tensor[]): void {
     if (this.#own.length === 0) this.#fillArena()
-    for (const { buffer, index } of this.#inputs) this.#put(buffer, inputs[index]!)
-    for (const { buffer, slot } of this.#stateHomes)
-      this.#put(buffer, tensorOf(this.#states[slot]!))
-    for (const { buffer, tensor } of this.#constants) this.#put(buffer, tensor)
+    for (const { buffer, index } of this.#inputs) this.put(buffer, inputs[index]!)
+    for (const { buffer, slot } of this.#stateHomes) this.put(buffer, tensorOf(this.#states[slot]!))
+    for (const { buffer, tensor } of this.#constants) this.put(buffer, tensor)
     for (const { buffer, takesOver } of this.#freshHomes) {
       const bytes = this.#bytes[buffer]!
       const old = takesOver && this.#ownerOf(takesOver, bytes)
@@ -80,6 +82,7 @@ export class Places {
     for (const { buffer } of this.#inputs) blocks[buffer] = arena
     for (const { buffer } of this.#stateHomes) blocks[buffer] = arena
     for (const { buffer } of this.#freshHomes) blocks[buffer] = arena
+    for (const { buffer } of this.#brought) blocks[buffer] = arena
   }
 
   /** Frees the arena. */
@@ -93,7 +96,8 @@ export class Places {
     return new Tensor(this.blocks[buffer]!, layout, at, dtype, this.#backend)
   }
 
-  #put(buffer: number, t: Tensor): void {
+  /** Says where a buffer is in this run. */
+  put(buffer: number, t: Tensor): void {
     this.blocks[buffer] = t.storage
     this.bases[buffer] = t.offset * dtypes[t.dtype].bytes
   }
@@ -124,6 +128,7 @@ export class Places {
   // The tensor whose memory the new content may be written to: nobody else reads it.
   #ownerOf({ state, layout, offset }: Heir, bytes: number): Tensor | undefined {
     const t = state.kind === 'cell' ? state.cell : state.leaf.gradSlot
+    if (isReplaying()) return undefined
     if (t === undefined || t.storage.shares !== 1 || t.storage.saves !== 0) return undefined
     if (state.kind === 'cell') return t
     // A gradient that user code has seen may be kept.

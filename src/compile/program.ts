@@ -2,13 +2,15 @@
 import type { Backend } from '../backend/backend.ts'
 import { replaceGrad, replaceValue, type Cell } from '../tensor/cell.ts'
 import type { Tensor } from '../tensor/tensor.ts'
+import { everyRun, isReplaying, liveNumbers } from '../tensor/tracing.ts'
 import { debug } from '../util/config.ts'
+import { ControlProgram } from './control-program.ts'
 import { fuse } from './fuse.ts'
 import { isValue, placeOf, type CallNode, type Graph, type Value } from './graph.ts'
 import { planMemory, type Home } from './homes.ts'
 import { ProgramKernels } from './kernels.ts'
 import { Places, type View } from './places.ts'
-import { printSchedule, scheduleGraph, type Schedule } from './schedule.ts'
+import { printSchedule, scheduleGraph, type Schedule, type ScheduledKernel } from './schedule.ts'
 import type { GradOutcome, Trace } from './trace.ts'
 
 /** A value that leaves the program. */
@@ -23,15 +25,13 @@ export class Program {
   /** Bytes of the memory that all intermediate results share. */
   readonly arenaBytes: number
   readonly kernelCount: number
-  readonly #trace: Pick<Trace, 'states' | 'actions'>
-  /** Of each kernel, the call that complains when its check fails. */
-  readonly #nodes: readonly CallNode[]
+  readonly #trace: Pick<Trace, 'states' | 'actions' | 'numberCount'>
   readonly #bufferOf: Schedule['bufferOf']
   readonly #homes: readonly Home[]
   readonly #outputs: readonly Leaving[]
   readonly #updates: readonly (Leaving & { readonly slot: number })[]
   readonly #grads: readonly GradOutcome[]
-  readonly #kernels: ProgramKernels
+  readonly #stages: readonly Stage[]
   readonly #places: Places
   readonly #numbers: number[]
 
@@ -46,10 +46,7 @@ export class Program {
     this.#numbers = new Array<number>(trace.numberCount).fill(0)
     const schedule = fuse(graph, scheduleGraph(graph))
     debug(2, () => `compile: kernels\n${printSchedule(schedule)}`)
-    const { bufferOf, kernels } = schedule
-    this.#bufferOf = bufferOf
-    this.#nodes = kernels.map(({ node }) => node)
-    this.kernelCount = kernels.length
+    this.#bufferOf = schedule.bufferOf
     const plan = planMemory(graph, trace, schedule)
     this.#homes = plan.homes
     this.arenaBytes = plan.arenaBytes
@@ -59,46 +56,74 @@ export class Program {
     this.#grads = trace.grads.filter(({ leaf }) => !leaf.backend.symbolic)
     const bytes = schedule.buffers.map((x) => x.bytes)
     this.#places = new Places(backend, plan, bytes, trace.states)
-    this.#kernels = new ProgramKernels(backend, schedule)
-    forgotten.register(this, this.#kernels, this)
+    this.#stages = stagesOf(backend, schedule)
+    this.kernelCount = this.#stages.reduce((sum, stage) => sum + stage.kernelCount, 0)
+    for (const stage of this.#stages)
+      if ('kernels' in stage) forgotten.register(this, stage.kernels, this)
   }
 
-  /** Runs on contiguous tensors of the shapes and dtypes that were traced. */
-  run(inputs: readonly Tensor[]): Tensor[] {
+  // A part finds states and numbers among its inputs, and those of the whole.
+  static ofPart(backend: Backend, graph: Graph): Program {
+    return new Program(backend, graph, { states: [], grads: [], actions: [], numberCount: 0 })
+  }
+
+  /**
+   * Runs on contiguous tensors of the shapes and dtypes that were traced, with the numbers that `act` gave,
+   * which is called first unless they are given.
+   */
+  run(inputs: readonly Tensor[], given?: readonly number[]): Tensor[] {
     const places = this.#places
-    this.#act()
+    const numbers = given ?? this.#act(this.#numbers)
     places.fill(inputs)
-    const failed = this.#kernels.run(places.blocks, places.bases, this.#numbers)
-    if (failed !== undefined) {
-      const complaint = this.#complaint(failed)
+    for (const stage of this.#stages) {
+      if ('control' in stage) {
+        const { node } = stage.control
+        const operands = node.inputs.map((value) => places.tensor(this.#leaving(value)))
+        const results = stage.control.run(operands, numbers)
+        stage.buffers.forEach((buffer, i) => places.put(buffer, results[i]!))
+        continue
+      }
+      const failed = stage.kernels.run(places.blocks, places.bases, numbers)
+      if (failed === undefined) continue
+      const complaint = this.#complaint(stage.nodes[failed]!)
       places.forget()
       throw complaint
     }
     const outputs = this.#outputs.map((x) => places.tensor(x))
-    this.#update()
-    this.#setGrads(outputs)
+    // What is outside changed when this was run for the first time.
+    if (!isReplaying()) {
+      this.#update()
+      this.#setGrads(outputs)
+    }
     places.forget()
     return outputs
+  }
+
+  /** Does what JavaScript does at the beginning of a run. Returns the program's numbers, `before` among them. */
+  act(before: readonly number[] = []): readonly number[] {
+    const numbers = new Array<number>(this.#trace.numberCount).fill(0)
+    before.forEach((x, i) => (numbers[i] = x))
+    return this.#act(numbers)
   }
 
   /** Gives memory and kernels back; nobody runs it any more. */
   release(): void {
     forgotten.unregister(this)
-    this.#kernels.release()
+    for (const stage of this.#stages) stage.release()
     this.#places.release()
   }
 
-  #act(): void {
-    const numbers = this.#numbers
+  #act(numbers: number[]): readonly number[] {
     for (const action of this.#trace.actions) {
       if (action.kind === 'act') {
-        action.act()
+        everyRun(action.act)
         continue
       }
-      const { slot } = action
-      const computed = action.compute()
-      for (let i = 0; i < computed.length; i++) numbers[slot + i] = computed[i]!
+      const { slot, count } = action
+      const computed = liveNumbers(count, action.compute)
+      for (let i = 0; i < count; i++) numbers[slot + i] = computed[i]!
     }
+    return numbers
   }
 
   #leaving(value: Value): Leaving {
@@ -146,14 +171,60 @@ export class Program {
   }
 
   // The call that a check of the kernel belongs to says what is wrong with its operands.
-  #complaint(kernel: number): Error {
-    const { op, inputs, attributes } = this.#nodes[kernel]!
+  #complaint({ op, inputs, attributes }: CallNode): Error {
     const values = inputs.filter(isValue).map((value) => this.#leaving(value))
     const isThere = values.every(({ buffer }) => this.#homes[buffer]!.kind !== 'none')
     const tensors = () => values.map((x) => this.#places.tensor(x))
     const error = isThere ? op.complain?.(tensors(), attributes) : undefined
     return error ?? new Error(`${op.name}: a check failed`)
   }
+}
+
+/** A part of a run: kernels that are one call, or a branch or loop between such. */
+type Stage = { readonly kernelCount: number; release(): void } & (
+  | {
+      readonly kernels: ProgramKernels
+      /** Of each kernel, the call that complains when its check fails. */
+      readonly nodes: readonly CallNode[]
+    }
+  | {
+      readonly control: ControlProgram
+      /** Of the results. */
+      readonly buffers: readonly number[]
+    }
+)
+
+function stagesOf(backend: Backend, { kernels, buffers }: Schedule): Stage[] {
+  const stages: Stage[] = []
+  let waiting: ScheduledKernel[] = []
+  const flush = () => {
+    if (waiting.length === 0) return
+    const made = new ProgramKernels(backend, waiting, buffers)
+    stages.push({
+      kernels: made,
+      nodes: waiting.map(({ node }) => node),
+      kernelCount: waiting.length,
+      release: () => made.release(),
+    })
+    waiting = []
+  }
+  for (const scheduled of kernels) {
+    if ('step' in scheduled) {
+      waiting.push(scheduled)
+      continue
+    }
+    flush()
+    const { node, operands } = scheduled
+    const control = new ControlProgram(node, (part) => Program.ofPart(backend, part))
+    stages.push({
+      control,
+      buffers: operands.slice(node.inputs.length).map((x) => x.buffer),
+      kernelCount: control.kernelCount,
+      release: () => control.release(),
+    })
+  }
+  flush()
+  return stages
 }
 
 /** Programs that the collector takes let go of their kernels. */

@@ -6,7 +6,15 @@ import { sizeOf } from '../core/shape.ts'
 import type { Op } from '../tensor/op.ts'
 import { lowerCall, operandBytes } from '../tensor/plan.ts'
 import type { LiveNumber } from '../tensor/tracing.ts'
-import { isValue, placeOf, specsOf, type CallNode, type Graph, type Value } from './graph.ts'
+import {
+  isValue,
+  placeOf,
+  specsOf,
+  type CallNode,
+  type ControlNode,
+  type Graph,
+  type Value,
+} from './graph.ts'
 
 /** A buffer that kernels read and write. */
 export interface Buffer {
@@ -37,11 +45,20 @@ export interface ScheduledKernel {
   readonly specialize: Op['specialize']
 }
 
+/** A branch or a loop among the kernels: it runs programs of its own. */
+export interface ScheduledControl {
+  readonly node: ControlNode
+  /** Its inputs, then its results, which bring their own memory. */
+  readonly operands: readonly Operand[]
+}
+
+export type Scheduled = ScheduledKernel | ScheduledControl
+
 export interface Schedule {
   readonly buffers: readonly Buffer[]
   /** Buffer of each value that is no view. */
   readonly bufferOf: ReadonlyMap<Value, number>
-  readonly kernels: readonly ScheduledKernel[]
+  readonly kernels: readonly Scheduled[]
 }
 
 /** One line per kernel: its name, what it reads and what it writes. */
@@ -53,7 +70,12 @@ export function printSchedule({ buffers, kernels }: Schedule): string {
     return `${text}${operand.buffer}${operand.offset === 0 ? '' : `+${operand.offset}`} ${dtype}`
   }
   return kernels
-    .map(({ step: { group }, operands }, i) => {
+    .map((kernel, i) => {
+      if (!('step' in kernel)) return `${String(i).padStart(3)}  ${kernel.node.control.kind}`
+      const {
+        step: { group },
+        operands,
+      } = kernel
       const list = (reads: boolean) =>
         operands
           .filter((_, k) => (group.buffers[k]!.access === 'read') === reads)
@@ -69,7 +91,7 @@ export function printSchedule({ buffers, kernels }: Schedule): string {
 export function scheduleGraph({ nodes }: Graph): Schedule {
   const buffers: Buffer[] = []
   const bufferOf = new Map<Value, number>()
-  const kernels: ScheduledKernel[] = []
+  const kernels: Scheduled[] = []
   for (const node of nodes) {
     if (node.kind === 'view') continue
     for (const value of node.results) {
@@ -77,6 +99,13 @@ export function scheduleGraph({ nodes }: Graph): Schedule {
       bufferOf.set(value, buffers.push({ bytes, value }) - 1)
     }
     if (node.kind === 'call') kernels.push(...kernelsOf(node, buffers, bufferOf))
+    if (node.kind === 'control') {
+      const operands = [...node.inputs, ...node.results].map((x) => {
+        const { base, offset } = placeOf(x)
+        return { buffer: bufferOf.get(base)!, offset }
+      })
+      kernels.push({ node, operands })
+    }
   }
   return { buffers, bufferOf, kernels }
 }

@@ -1,15 +1,20 @@
 /** @file Tensors of a program that is being traced: what stands in the place of memory, and of a backend. */
 import { Block, type Backend, type Executable, type MemoryStats } from '../backend/backend.ts'
+import { leakedTensor } from '../tensor/tracing.ts'
 import { TraceError } from '../util/errors.ts'
 import type { Value } from './graph.ts'
+import type { TraceScope } from './trace-scope.ts'
 
 /** Stands for the memory of a value; the layouts of tensors over it are layouts of the value's elements. */
 export class SymbolicBlock extends Block {
   readonly value: Value
+  /** Where the value was recorded. */
+  readonly scope: TraceScope
 
-  constructor(value: Value, bytes: number) {
+  constructor(value: Value, bytes: number, scope: TraceScope) {
     super(bytes)
     this.value = value
+    this.scope = scope
   }
 }
 
@@ -18,7 +23,7 @@ export class SymbolicBackend implements Backend {
   readonly synchronous = true
   readonly symbolic = true
   /** The backend that the program is for. */
-  readonly real: Backend
+  real: Backend
   /** Whether the trace is over. */
   isOver = false
 
@@ -30,19 +35,19 @@ export class SymbolicBackend implements Backend {
     return this.real.name
   }
   allocate(): Block {
-    throw this.#leaked()
+    throw leakedTensor()
   }
   compile(): Executable {
-    throw this.#leaked()
+    throw leakedTensor()
   }
   write(): void {
-    throw this.#leaked()
+    throw leakedTensor()
   }
   read(): Uint8Array<ArrayBuffer> {
-    throw this.isOver ? this.#leaked() : valuesAreUnknown()
+    throw this.isOver ? leakedTensor() : valuesAreUnknown()
   }
   readAsync(): Promise<Uint8Array<ArrayBuffer>> {
-    throw this.isOver ? this.#leaked() : valuesAreUnknown()
+    throw this.isOver ? leakedTensor() : valuesAreUnknown()
   }
   memoryStats(): MemoryStats {
     return this.real.memoryStats()
@@ -51,12 +56,6 @@ export class SymbolicBackend implements Backend {
   free(): void {}
   pin(): void {}
   unpin(): void {}
-
-  #leaked(): TraceError {
-    return new TraceError(
-      'compile: this tensor was made while a function was traced, and stands for a value that exists only inside the program. Return it from the function to have its value',
-    )
-  }
 }
 
 function valuesAreUnknown(): TraceError {

@@ -11,14 +11,28 @@ export interface Tree {
   readonly rebuild: (tensors: readonly Tensor[]) => unknown
 }
 
-/** Takes a structure apart. `where` names it in errors. */
-export function takeApart(where: string, value: unknown): Tree {
+export interface TakeApartOptions {
+  readonly stays?: (t: Tensor) => boolean
+  readonly merges?: boolean
+}
+
+/**
+ * Takes a structure apart. `where` names it in errors. A tensor that stands in several places is taken
+ * out once, if `merges`; those that `stays` approves of are left in, as themselves.
+ */
+export function takeApart(
+  where: string,
+  value: unknown,
+  { stays = () => false, merges = true }: TakeApartOptions = {},
+): Tree {
   const tensors: Tensor[] = []
   const inside = new Set<object>()
   const visit = (x: unknown, path: string): { form: string; build: Rebuild } => {
     if (x instanceof Tensor) {
-      const index = tensors.push(x) - 1
-      return { form: 't', build: (all) => all[index] }
+      if (stays(x)) return { form: `#${identityOf(x)}`, build: () => x }
+      const known = merges ? tensors.indexOf(x) : -1
+      const index = known < 0 ? tensors.push(x) - 1 : known
+      return { form: `t${index}`, build: (all) => all[index] }
     }
     if (typeof x !== 'object' || x === null) {
       if (typeof x === 'function' || typeof x === 'symbol')
@@ -59,6 +73,16 @@ export function takeApart(where: string, value: unknown): Tree {
 }
 
 type Rebuild = (tensors: readonly Tensor[]) => unknown
+
+const identities = new WeakMap<object, number>()
+let nextIdentity = 0
+
+/** A number that no other object has. */
+function identityOf(x: object): number {
+  let identity = identities.get(x)
+  if (identity === undefined) identities.set(x, (identity = nextIdentity++))
+  return identity
+}
 
 const formOf = (x: unknown): string =>
   typeof x === 'string' ? JSON.stringify(x) : Object.is(x, -0) ? '-0' : `${typeof x}${String(x)}`

@@ -42,4 +42,5 @@ setEngineOps({
     return areLeading ? sum : sum.reshape(shape)
   },
   contiguous: (t) => t.contiguous(),
+  clone: (t) => t.clone(),
 })

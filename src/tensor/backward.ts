@@ -7,7 +7,7 @@ import { NodeQueue } from './node-queue.ts'
 import { scoped, scopeMark, sweepSince, unscoped } from './scope.ts'
 import { enableGrad, freeUnheld, GradNode, noGrad } from './tape.ts'
 import type { Tensor } from './tensor.ts'
-import { tracing } from './tracing.ts'
+import { assumed, tracing } from './tracing.ts'
 
 export interface BackwardOptions {
   /** Gradient of the tensor itself; default 1 for a one-element tensor. */
@@ -40,6 +40,8 @@ export function gradientsOf(
     readonly gradients?: readonly (Tensor | undefined)[]
     /** Entries up to this sequence number are left alone: gradients stop at them. */
     readonly since?: number
+    /** Leaves that gradients go on to later: their hooks are called then. */
+    readonly continues?: ReadonlySet<Tensor>
   },
 ): (Tensor | undefined)[] {
   const wanted = new Map<Tensor | GradNode, Map<number, number>>()
@@ -65,6 +67,7 @@ export function gradientsOf(
     (leaf, g) => take(leaf, 0, g),
     (node, index, g) => take(node, index, g),
     options.since,
+    options.continues,
   )
   // From here on they are the caller's.
   for (const g of found) if (g !== undefined) g.storage.internal = false
@@ -81,6 +84,7 @@ function propagate(
   onLeaf: (leaf: Tensor, g: Tensor) => void,
   onNode?: (node: GradNode, index: number, g: Tensor) => void,
   since = 0,
+  continues?: ReadonlySet<Tensor>,
 ): void {
   const createGraph = options.createGraph ?? false
   const retain = options.retainGraph ?? createGraph
@@ -88,6 +92,7 @@ function propagate(
 
   const send = (source: Tensor | GradNode, index: number, g: Tensor): void => {
     if (source instanceof GradNode) accumulate(queue.gradientsOf(source), index, g)
+    else if (continues?.has(source) === true) onLeaf(source, g)
     else onLeaf(source, applyHooks(source, g, createGraph))
   }
 
@@ -121,7 +126,8 @@ function propagate(
     for (let node = queue.latest(); node !== undefined; node = queue.latest()) {
       const gs = queue.take()
       const mark = scopeMark()
-      visit(node, node.watched === undefined ? gs : withHooks(node, gs, createGraph))
+      const isOver = node.sequence <= since || node.watched === undefined
+      visit(node, isOver ? gs : withHooks(node, gs, createGraph))
       if (!createGraph) sweepSince(mark, keepsBlock)
       for (let i = 0; i < gs.length; i++) if (gs[i] !== undefined) letGo(gs[i]!)
     }
@@ -188,10 +194,11 @@ function seedFor(root: Tensor, seed: Tensor | undefined): Tensor {
 }
 
 function applyHooks(t: Tensor, g: Tensor, createGraph: boolean): Tensor {
-  if (t.hooks === undefined || t.hooks.size === 0) return g
+  const hooks = tracing === undefined ? t.hooks : assumed(() => t.hooks)
+  if (hooks === undefined || hooks.size === 0) return g
   // What a hook has seen may be kept by it for ever.
   g.storage.saves++
-  const call = () => unscoped(() => [...t.hooks!].reduce((value, hook) => hook(value) ?? value, g))
+  const call = () => unscoped(() => [...hooks].reduce((value, hook) => hook(value) ?? value, g))
   const result = createGraph ? call() : noGrad(call)
   if (!sameShape(result.shape, g.shape))
     throw new ShapeError(

@@ -9,7 +9,7 @@ import { dispatchAll } from './dispatch.ts'
 import type { Op } from './op.ts'
 import { noGrad } from './tape.ts'
 import { Tensor } from './tensor.ts'
-import { tracing } from './tracing.ts'
+import { isReplaying, leakedTensor, tracing } from './tracing.ts'
 import type { Attributes } from './types.ts'
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] }
@@ -55,10 +55,11 @@ export abstract class Cell extends Tensor {
 
   /** As `assign`, taking dtype and device of the value too: for `Module.to` and `Module.cast`. */
   become(value: Tensor): this {
+    if (isReplaying()) return this
     if (tracing !== undefined) {
       tracing.stand(this)
       value = tracing.stand(value)
-    }
+    } else if (value.backend.symbolic) throw leakedTensor()
     const own = ownable(value)
     if (own.storage === this.storage) return this
     if (own === value) own.storage.shares++
@@ -92,6 +93,7 @@ export function updateCells<A extends Attributes>(
   attributes?: A,
   key?: string,
 ): void {
+  if (isReplaying()) return
   let inPlace = 0
   for (let i = 0; i < cells.length; i++) {
     const { storage } = cells[i]!

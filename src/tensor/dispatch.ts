@@ -11,7 +11,7 @@ import type { Plan } from './plan-table.ts'
 import { noteBlock } from './scope.ts'
 import { GradNode, isRecording } from './tape.ts'
 import { Tensor } from './tensor.ts'
-import { tracing } from './tracing.ts'
+import { leakedTensor, tracing } from './tracing.ts'
 import type { Attributes } from './types.ts'
 
 const none: Attributes = Object.freeze({})
@@ -172,6 +172,7 @@ function checkDevices(name: string, inputs: readonly (Tensor | number)[]): void 
   const a = tensors[0]
   const b = tensors.find((x) => x.backend !== a!.backend)
   if (a === undefined || b === undefined) return
+  if (a.backend.symbolic || b.backend.symbolic) throw leakedTensor()
   throw new DeviceError(
     `${name}: tensors on different devices: ${a.device} and ${b.device}. Move one of them: t.to('${a.device}')`,
   )

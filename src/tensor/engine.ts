@@ -12,6 +12,8 @@ export interface EngineOps {
   fit(g: Tensor, shape: Shape, dtype: DType): Tensor
   /** The tensor itself if its elements lie in row-major order, else a fresh copy that does. */
   contiguous(t: Tensor): Tensor
+  /** A fresh copy. */
+  clone(t: Tensor): Tensor
 }
 
 let ops: EngineOps | undefined

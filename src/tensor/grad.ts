@@ -1,10 +1,11 @@
 /** @file Gradients as functions: grad, valueAndGrad, gradients of given outputs, and custom gradient rules. */
-import { assert, checkOptions, GradError, ValueError } from '../util/errors.ts'
+import { checkOptions, GradError, ValueError } from '../util/errors.ts'
 import { gradientsOf } from './backward.ts'
 import { engine } from './engine.ts'
-import { makeOp, type Op } from './op.ts'
+import { attach, standIn } from './attach.ts'
+import { makeOp } from './op.ts'
 import { unscoped } from './scope.ts'
-import { enableGrad, GradNode, isRecording, lastSequence, noGrad } from './tape.ts'
+import { enableGrad, isRecording, lastSequence, noGrad } from './tape.ts'
 import { Tensor } from './tensor.ts'
 
 export interface GradOptions {
@@ -173,27 +174,4 @@ export function customGrad(
     attach(op, inputs, output)
     return output
   }
-}
-
-const standInOp = makeOp({
-  name: 'standIn',
-  kind: 'movement',
-  onnx: 'Identity',
-  infer: () => [],
-  lower: () => [],
-  saves: 'none',
-  vjp: ({ g }) => [g],
-})
-
-function standIn(x: Tensor): Tensor {
-  const alias = x.detach()
-  if (x.requiresGrad) attach(standInOp, [x], alias)
-  else alias.requireGrad()
-  return alias
-}
-
-function attach(op: Op, inputs: readonly Tensor[], output: Tensor): void {
-  assert(output.node === undefined, 'an output has history already')
-  const facts = { shapes: inputs.map((x) => x.shape), dtypes: inputs.map((x) => x.dtype) }
-  new GradNode(op, {}, facts, inputs, [output]).own(output, 0)
 }

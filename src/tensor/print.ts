@@ -3,6 +3,7 @@ import type { DType, TypedArray } from '../core/dtype.ts'
 import { formatShape, type Shape } from '../core/shape.ts'
 import type { NestedArray } from './types.ts'
 import type { Tensor } from './tensor.ts'
+import { tracing } from './tracing.ts'
 
 /** Tensors with more elements are shortened to the first and last few of each axis. */
 const threshold = 1000
@@ -11,6 +12,7 @@ const precision = 4
 
 /** `tensor([[1, 2], [3, 4]], float32, cpu)`; large tensors are shortened and show their shape. */
 export function formatTensor(t: Tensor): string {
+  tracing?.stand(t)
   const notes = [t.dtype, t.device]
   if (t.backend.symbolic)
     return `tensor(traced, shape ${formatShape(t.shape)}, ${notes.join(', ')})`

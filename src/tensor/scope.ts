@@ -91,9 +91,12 @@ export function tidy<T>(body: () => T): T {
   })
 }
 
-function blocksIn(value: unknown, seen = new Set<unknown>()): Block[] {
+const blocksIn = (value: unknown): Block[] => tensorsIn(value).map((t) => t.storage)
+
+/** All tensors in a structure. */
+export function tensorsIn(value: unknown, seen = new Set<unknown>()): Tensor[] {
   if (typeof value !== 'object' || value === null || seen.has(value)) return []
-  if ('storage' in value && 'layout' in value) return [(value as Tensor).storage]
+  if ('storage' in value && 'layout' in value) return [value as Tensor]
   seen.add(value)
-  return Object.values(value).flatMap((v) => blocksIn(v, seen))
+  return Object.values(value).flatMap((v) => tensorsIn(v, seen))
 }

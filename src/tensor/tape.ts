@@ -62,6 +62,33 @@ export interface InputFacts {
   readonly dtypes: readonly DType[]
 }
 
+/** Where an entry finds what it needs when it has saved nothing. */
+export interface Recall {
+  /** The same entry, made again, with what it saves. */
+  readonly node: () => GradNode
+  /** It will not be asked for any more. */
+  readonly release: () => void
+}
+
+/** Sees every new entry; one that it gives a recall for saves nothing. */
+export interface TapeWatcher {
+  enter(node: GradNode): Recall | undefined
+}
+
+/** The watcher in force: see `checkpoint`. */
+export let watcher: TapeWatcher | undefined
+
+/** Runs `body` under a watcher, or under none. */
+export function withWatcher<T>(next: TapeWatcher | undefined, body: () => T): T {
+  const before = watcher
+  watcher = next
+  try {
+    return body()
+  } finally {
+    watcher = before
+  }
+}
+
 /** One recorded operation. */
 export class GradNode {
   /** Order of creation: gradients flow from high to low. */
@@ -76,6 +103,7 @@ export class GradNode {
   readonly outputCount: number
   #inputs: readonly (Tensor | number)[] | undefined
   #outputs: readonly Tensor[] | undefined
+  #recall: Recall | undefined = undefined
   #released = false
   /** Outputs with hooks; only those are remembered. */
   watched: Map<number, Tensor> | undefined = undefined
@@ -109,8 +137,10 @@ export class GradNode {
     this.sources = sources
     this.sourceIndex = sourceIndex
     this.outputCount = outputs.length
-    this.#inputs = op.savesInputs ? save(inputs) : undefined
-    this.#outputs = op.savesOutputs ? save(outputs) : undefined
+    if (watcher !== undefined) this.#recall = watcher.enter(this)
+    const saves = this.#recall === undefined
+    this.#inputs = saves && op.savesInputs ? save(inputs) : undefined
+    this.#outputs = saves && op.savesOutputs ? save(outputs) : undefined
   }
 
   /** Makes a tensor the entry's output number `index`. */
@@ -132,6 +162,7 @@ export class GradNode {
       throw new GradError(
         `backward: the tape of this result was already released (at ${this.op.name}). Call backward({ retainGraph: true }) the first time, or compute the result again`,
       )
+    if (this.#recall !== undefined) return this.#recall.node().context(gs)
     const { sources, facts } = this
     const inputs = this.#inputs ?? []
     const outputs = this.#outputs ?? []
@@ -161,6 +192,8 @@ export class GradNode {
     if (this.#outputs !== undefined) giveUp(this.#outputs)
     this.#inputs = undefined
     this.#outputs = undefined
+    this.#recall?.release()
+    this.#recall = undefined
   }
 }
 

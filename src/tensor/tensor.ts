@@ -5,7 +5,7 @@ import type { Backend, Block } from '../backend/backend.ts'
 import { dtypes, type DType, type TypedArray } from '../core/dtype.ts'
 import type { Layout } from '../core/layout.ts'
 import { formatShape, type Shape } from '../core/shape.ts'
-import { DeviceError, GradError, ShapeError } from '../util/errors.ts'
+import { DeviceError, GradError, ShapeError, ValueError } from '../util/errors.ts'
 import { letGo, runBackward, type BackwardOptions } from './backward.ts'
 import type { GradNode } from './tape.ts'
 import { formatTensor, nestedArray } from './print.ts'
@@ -164,16 +164,19 @@ export class Tensor {
       throw new GradError(
         'registerHook: this tensor has no gradient to watch. Call requireGrad() on a leaf it depends on',
       )
-    this.hooks ??= new Set()
-    this.hooks.add(hook)
+    // A set of its own for each change: a traced program is told apart by it.
+    this.hooks = new Set([...(this.hooks ?? []), hook])
     this.node?.watch(this)
-    return () => void this.hooks?.delete(hook)
+    return () => {
+      this.hooks = new Set([...this.hooks!].filter((other) => other !== hook))
+    }
   }
 
   // -- reading
 
   /** A copy of the elements in row-major order. float16 and bfloat16 come as Float32Array. */
   async data(): Promise<TypedArray> {
+    tracing?.stand(this)
     const source = engine().contiguous(this)
     const { bytes } = dtypes[this.dtype]
     const raw = await this.backend.readAsync(
@@ -186,6 +189,7 @@ export class Tensor {
 
   /** As `data`, at once; only on synchronous backends. */
   dataSync(): TypedArray {
+    tracing?.stand(this)
     if (!this.backend.synchronous)
       throw new DeviceError(
         `dataSync: ${this.device} cannot be read synchronously. Use await t.data()`,
@@ -219,6 +223,15 @@ export class Tensor {
 
   toString(): string {
     return formatTensor(this)
+  }
+
+  /** As text, the tensor; JavaScript's operators have no meaning for it. Throws a ValueError for them. */
+  [Symbol.toPrimitive](hint: 'string' | 'number' | 'default'): string {
+    if (hint === 'string') return this.toString()
+    if (this.backend.symbolic) return String(this.dataSync())
+    throw new ValueError(
+      `JavaScript's operators do not work on tensors (shape ${formatShape(this.shape)}). Write a.add(b), a.mul(2), a.gt(0) and so on; t.itemSync() is the number of a one-element tensor, String(t) its text`,
+    )
   }
 
   /** What Node's console prints. */

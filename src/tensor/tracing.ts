@@ -29,6 +29,8 @@ export interface Tracer {
   numbers(count: number, compute: () => readonly number[]): LiveNumber[]
   /** An action of each run, in its order among the numbers. */
   everyRun(action: () => void): void
+  /** Records `body`, which was recorded before, as computed a second time. */
+  again<T>(body: () => T): T
   /** Something outside that the program takes for granted: when it changes, the program is traced again. */
   assume(read: () => unknown): void
 }
@@ -53,6 +55,12 @@ export class LiveNumber {
 /** The tracer in force. */
 export let tracing: Tracer | undefined
 
+/** Why a tensor that outlived its trace is of no use. */
+export const leakedTensor = (): TraceError =>
+  new TraceError(
+    'compile: this tensor was made while a function was traced, and stands for a value that exists only inside the program. Return it from the function to have its value',
+  )
+
 /** Runs `body` under a tracer, or under none. */
 export function withTracer<T>(tracer: Tracer | undefined, body: () => T): T {
   const before = tracing
@@ -66,12 +74,19 @@ export function withTracer<T>(tracer: Tracer | undefined, body: () => T): T {
 
 /** Numbers for a launch that depend on what changes from step to step. */
 export function liveNumbers(count: number, compute: () => readonly number[]): readonly number[] {
-  if (tracing === undefined) return compute()
-  return tracing.numbers(count, compute) as unknown as readonly number[]
+  const numbers =
+    replayed !== undefined
+      ? replayed.next()
+      : tracing === undefined
+        ? compute()
+        : (tracing.numbers(count, compute) as unknown as readonly number[])
+  noted?.push(numbers)
+  return numbers
 }
 
 /** Does something outside of tensors that belongs to every run of the program, such as counting steps. */
 export function everyRun(action: () => void): void {
+  if (replayed !== undefined) return
   if (tracing === undefined) action()
   else tracing.everyRun(action)
 }
@@ -80,4 +95,55 @@ export function everyRun(action: () => void): void {
 export function assumed<T>(read: () => T): T {
   tracing?.assume(read)
   return read()
+}
+
+// -- the same once more
+
+let noted: (readonly number[])[] | undefined
+let replayed: { next(): readonly number[] } | undefined
+
+/** Whether something runs a second time: what it changes outside was changed the first time. */
+export const isReplaying = (): boolean => replayed !== undefined
+
+/** Runs `body` as if nothing were noted or run a second time around it. */
+export function withoutReplay<T>(body: () => T): T {
+  const before = { noted, replayed }
+  noted = replayed = undefined
+  try {
+    return body()
+  } finally {
+    ;({ noted, replayed } = before)
+  }
+}
+
+/** Runs `body`, and adds the numbers that it draws and counts to `numbers`. */
+export function noteNumbers<T>(numbers: (readonly number[])[], body: () => T): T {
+  const before = noted
+  noted = numbers
+  try {
+    return body()
+  } finally {
+    noted = before
+  }
+}
+
+/** Runs `body` again with the numbers of the first time. */
+export function replayNumbers<T>(numbers: readonly (readonly number[])[], body: () => T): T {
+  const before = replayed
+  let at = 0
+  replayed = {
+    next() {
+      const next = numbers[at++]
+      if (next === undefined)
+        throw new TraceError(
+          'checkpoint: the function draws more random numbers when it is run again. It must do the same each time',
+        )
+      return next
+    },
+  }
+  try {
+    return body()
+  } finally {
+    replayed = before
+  }
 }

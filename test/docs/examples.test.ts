@@ -12,7 +12,7 @@ import { config } from '../../src/util/config.ts'
 import { defaultDevice } from '../devices.ts'
 
 const ROOT = join(import.meta.dirname, '../..')
-const DOCUMENTED = ['tensor', 'ops', 'nn', 'optim', 'data', 'io', 'vision', 'train']
+const DOCUMENTED = ['tensor', 'ops', 'compile', 'nn', 'optim', 'data', 'io', 'vision', 'train']
 const isReady = existsSync(join(ROOT, 'src/index.ts'))
 
 const files = readSources(join(ROOT, 'src'))
