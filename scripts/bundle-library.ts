@@ -16,11 +16,14 @@ export async function bundleLibrary(folder: string): Promise<string[]> {
     entry.default.replace(/^\.\/dist\/|\.js$/g, ''),
     entry.source,
   ])
+  // What '#cpu' stands for; which of them is chosen where the library runs.
+  for (const name of ['index', 'absent'])
+    entries.push([`backend/cpu/${name}`, `./src/backend/cpu/${name}.ts`])
   rmSync(`${folder}/chunks`, { recursive: true, force: true })
   const bundle = await rolldown({
     input: Object.fromEntries(entries) as Record<string, string>,
     platform: 'neutral',
-    external: /^node:/,
+    external: /^(node:|#)/,
   })
   const { output } = await bundle.write({
     dir: folder,

@@ -65,6 +65,7 @@ function resolveTarget(from: string, specifier: string | null): string | null {
   if (specifier === null) return null
   if (specifier === PACKAGE) return 'index.ts'
   if (specifier.startsWith(`${PACKAGE}/`)) return `${specifier.slice(PACKAGE.length + 1)}/index.ts`
+  if (specifier === '#cpu') return 'backend/cpu/index.ts'
   if (!specifier.startsWith('.')) return null
   return posix.join(posix.dirname(from), specifier).replace(/\.js$/, '.ts')
 }

@@ -1,7 +1,8 @@
 /** @file ADD A BACKEND HERE: one line each. */
 import { debug } from '../util/config.ts'
 import { registerBackend } from './backend.ts'
-import { openCpu, whyNoCpu } from './cpu/index.ts'
+// In browsers another module, see package.json.
+import { openCpu, whyNoCpu } from '#cpu'
 import { NullBackend } from './null/index.ts'
 import { ReferenceBackend } from './reference/index.ts'
 import { WasmBackend } from './wasm/index.ts'

@@ -28,6 +28,7 @@ export async function childPrograms(library: string): Promise<ChildPrograms> {
     input: join(folder, 'entry.ts'),
     platform: 'neutral',
     external: /^node:/,
+    resolve: { conditionNames: ['source', 'import'] },
     plugins: [
       { name: 'root', resolveId: (id) => (id.startsWith('@/') ? resolve(id.slice(2)) : null) },
     ],

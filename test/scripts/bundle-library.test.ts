@@ -9,6 +9,9 @@ let folder = ''
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), 'tandem-library-'))
   await bundleLibrary(join(folder, 'dist'))
+  const { type, imports } = JSON.parse(readFileSync('package.json', 'utf8')) as object &
+    Record<string, unknown>
+  writeFileSync(join(folder, 'package.json'), JSON.stringify({ type, imports }))
 })
 afterAll(() => rmSync(folder, { recursive: true }))
 
@@ -32,6 +35,19 @@ test('entries share one library: the same tensors, the same backend', () => {
     const y = new nn.Linear(2, 3).forward(tensor([[1, 2]]))
     console.log(y instanceof Tensor, y.shape.join())`)
   expect(output).toBe('true 1,3\n')
+})
+
+test('what browsers load has no machine code', () => {
+  const code = `
+    import { tensor } from './dist/index.js'
+    console.log(tensor([1]).device)`
+  writeFileSync(join(folder, 'program.mjs'), code)
+  const device = execFileSync(process.execPath, ['--conditions=browser', 'program.mjs'], {
+    cwd: folder,
+    encoding: 'utf8',
+    env: { ...process.env, TANDEM_BACKEND: '' },
+  })
+  expect(device).toBe('wasm\n')
 })
 
 test('errors still point at the line of the caller', () => {
