@@ -83,7 +83,7 @@ export function compile<F extends AnyFunction>(fn: F, options: CompileOptions = 
     const i = entries.findIndex((entry) => entry.form === form && holds(entry.assumptions))
     const entry = i < 0 ? record(name, fn, tree, form) : entries.splice(i, 1)[0]!
     entries.push(entry)
-    if (entries.length > programLimit) entries.shift()
+    if (entries.length > programLimit) entries.shift()!.program.release()
     return entry.run(tree)
   }
   Object.defineProperties(compiled, {
@@ -135,8 +135,9 @@ function record(name: string, fn: AnyFunction, tree: Tree, form: string): Entry 
     const argument = args.indexOf(leaf)
     return argument < 0 ? { of: () => leaf } : { of: ({ tensors }: Tree) => tensors[argument]! }
   }
-  const targets = grads
-    .filter(({ leaf }) => args.includes(leaf) || !leaf.backend.symbolic)
+  // The program sees to the gradients of all others.
+  const argumentGrads = grads
+    .filter(({ leaf }) => args.includes(leaf))
     .map(({ leaf, output }) => ({ ...place(leaf), output }))
   const leaves = joint?.leaves.map(place) ?? []
   const returnedCount = result.tensors.length
@@ -153,7 +154,7 @@ function record(name: string, fn: AnyFunction, tree: Tree, form: string): Entry 
           leaves.map(({ of }) => of(called)),
           returnedCount,
         ) ?? program.run(inputs)
-      for (const { of, output } of targets)
+      for (const { of, output } of argumentGrads)
         setGrad(of(called), output === undefined ? undefined : outputs[output]!)
       return result.rebuild(outputs)
     },

@@ -7,6 +7,7 @@ import type { ControlNode, Graph, Part } from './graph.ts'
 export interface Runnable {
   run(inputs: readonly Tensor[], numbers: readonly number[]): Tensor[]
   readonly kernelCount: number
+  release(): void
 }
 
 type Run = (inputs: readonly Tensor[], numbers: readonly number[]) => Tensor[]
@@ -16,9 +17,11 @@ export class ControlProgram {
   /** Kernels of all parts. */
   readonly kernelCount: number
   readonly #run: Run
+  readonly #programs: readonly Runnable[]
 
   constructor(node: ControlNode, compile: (graph: Graph) => Runnable) {
     const programs: Runnable[] = []
+    this.#programs = programs
     const part = ({ graph, inputs }: Part): Run => {
       const program = compile(graph)
       programs.push(program)
@@ -35,6 +38,11 @@ export class ControlProgram {
         ? branch(part(control.whenTrue), part(control.whenFalse))
         : loop(part(control.condition), part(control.body), results.length)
     this.kernelCount = programs.reduce((sum, program) => sum + program.kernelCount, 0)
+  }
+
+  /** Gives memory and kernels back. */
+  release(): void {
+    for (const program of this.#programs) program.release()
   }
 
   /** Runs on the node's inputs. The results have memory of their own. */

@@ -115,6 +115,7 @@ export class JointProgram {
     const { numberCount, actions } = this.#trace
     return (this.#backward ??= new Program(this.forward.backend, this.#split.backward, {
       states: [],
+      grads: [],
       actions: actions.slice(this.#joint.actionCount),
       numberCount,
     }))
@@ -127,7 +128,7 @@ export class JointProgram {
   run(inputs: readonly Tensor[], leaves: readonly Tensor[], returnedCount: number): Tensor[] {
     const { forward } = this
     const { saved } = this.#split
-    const numbers = forward.act()
+    const numbers = [...forward.act()]
     // A state is kept as it is now: saved memory is not overwritten by the run.
     const before = saved.map((x) => this.#present(x, inputs))
     const count = (by: number) => {

@@ -357,9 +357,13 @@ export class Recorder implements Tracer {
   #noteOutside(t: Tensor): void {
     if (t.backend.symbolic || this.#outside.has(t)) return
     this.#outside.add(t)
-    const { backend, dtype, requiresGrad } = t
+    const { backend, layout, dtype, requiresGrad } = t
     this.#assumptions.push({
-      read: () => t.backend === backend && t.dtype === dtype && t.requiresGrad === requiresGrad,
+      read: () =>
+        t.backend === backend &&
+        t.layout === layout &&
+        t.dtype === dtype &&
+        t.requiresGrad === requiresGrad,
       value: true,
     })
   }

@@ -56,8 +56,10 @@ export abstract class Cell extends Tensor {
   /** As `assign`, taking dtype and device of the value too: for `Module.to` and `Module.cast`. */
   become(value: Tensor): this {
     if (isReplaying()) return this
-    tracing?.stand(this)
-    if (tracing === undefined && value.backend.symbolic) throw leakedTensor()
+    if (tracing !== undefined) {
+      tracing.stand(this)
+      value = tracing.stand(value)
+    } else if (value.backend.symbolic) throw leakedTensor()
     const own = ownable(value)
     if (own.storage === this.storage) return this
     if (own === value) own.storage.shares++
