@@ -8,7 +8,8 @@ import type { Tensor } from '../tensor/tensor.ts'
 import { GradError } from '../util/errors.ts'
 import { Program } from './program.ts'
 import { splitGraph, type Saved, type Split } from './split.ts'
-import type { Recorder, Trace } from './trace.ts'
+import type { Recorder } from './recorder.ts'
+import type { Trace } from './trace.ts'
 
 /** The gradients of a traced function, recorded after it. */
 export interface TracedGradients {
