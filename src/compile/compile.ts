@@ -135,8 +135,8 @@ function record(name: string, fn: AnyFunction, tree: Tree, form: string): Entry 
     const argument = args.indexOf(leaf)
     return argument < 0 ? { of: () => leaf } : { of: ({ tensors }: Tree) => tensors[argument]! }
   }
-  // Gradients of other leaves are the program's business.
-  const targets = grads
+  // The program sees to the gradients of all others.
+  const argumentGrads = grads
     .filter(({ leaf }) => args.includes(leaf))
     .map(({ leaf, output }) => ({ ...place(leaf), output }))
   const leaves = joint?.leaves.map(place) ?? []
@@ -154,7 +154,7 @@ function record(name: string, fn: AnyFunction, tree: Tree, form: string): Entry 
           leaves.map(({ of }) => of(called)),
           returnedCount,
         ) ?? program.run(inputs)
-      for (const { of, output } of targets)
+      for (const { of, output } of argumentGrads)
         setGrad(of(called), output === undefined ? undefined : outputs[output]!)
       return result.rebuild(outputs)
     },
