@@ -1,2 +1,4 @@
 /** @file What the compile floor gives to users. */
 export { compile, type Compiled, type CompiledProgram, type CompileOptions } from './compile.ts'
+export { profile, type KernelProfile, type Profile } from './profile.ts'
+export type { MachineLimits } from './machine-limits.ts'

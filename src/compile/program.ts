@@ -1,6 +1,7 @@
 /** @file A traced function, ready to run: its kernels over one arena, its states, and what JavaScript does at each run. */
 import type { Backend, Block, Executable } from '../backend/backend.ts'
 import { bytesFor } from '../backend/backend.ts'
+import { launchKernel } from '../backend/profiling.ts'
 import { dtypes } from '../core/dtype.ts'
 import { layoutOf } from '../core/layout.ts'
 import { sizeOf } from '../core/shape.ts'
@@ -131,7 +132,8 @@ export class Program {
     }
     for (const { executable, buffers, offsets, elementBytes, sizes, params, complain } of this
       .#launches) {
-      const isRight = executable.launch(
+      const isRight = launchKernel(
+        executable,
         buffers.map((b) => blocks[b]!),
         buffers.map((b, i) => bases[b]! / elementBytes[i]! + offsets[i]!),
         sizes,
