@@ -44,6 +44,34 @@ export interface Executable {
   release?(): void
 }
 
+/** One kernel of a program. */
+export interface ProgramStep {
+  readonly executable: Executable
+  /** Which of the program's buffers are the group's. */
+  readonly buffers: readonly number[]
+  /** Where in them, in elements, the kernel's offset 0 is. */
+  readonly offsets: readonly number[]
+  readonly elementBytes: readonly number[]
+  readonly sizes: readonly number[]
+  /** Those that differ from run to run say which of a run's numbers they are. */
+  readonly params: readonly (number | { readonly slot: number })[]
+}
+
+/** Kernels that are always run one after the other. */
+export interface ProgramExecutable {
+  /**
+   * Runs them. Buffer i of the program begins `bases[i]` bytes into `blocks[i]`. Returns the index of the
+   * step with a check that did not hold, behind which nothing was run; undefined when all went well.
+   */
+  run(
+    blocks: readonly Block[],
+    bases: readonly number[],
+    numbers: readonly number[],
+  ): number | undefined
+  /** Gives its own memory back; nobody runs it any more. The kernels are not its own. */
+  release?(): void
+}
+
 export interface MemoryStats {
   /** Bytes of live blocks. */
   readonly current: number
@@ -73,6 +101,11 @@ export interface Backend {
   read(block: Block, from: number, length: number): Uint8Array<ArrayBuffer>
   readAsync(block: Block, from: number, length: number): Promise<Uint8Array<ArrayBuffer>>
   compile(s: ExprBuilder, group: Group): Executable
+  /**
+   * Makes one call of many, where the backend can; else they are launched one by one. The kernels must not
+   * be released before the program. `bytes`: of each of its buffers.
+   */
+  program?(steps: readonly ProgramStep[], bytes: readonly number[]): ProgramExecutable
   memoryStats(): MemoryStats
   /** Threads that share a kernel's work, where the backend has more than the caller's; may be set. */
   numThreads?: number

@@ -2,7 +2,7 @@
 import type { ScalarType } from '../core/dtype.ts'
 import type { Place, Value, Variable } from '../ir/loops.ts'
 import { bindFlat } from './contract-access.ts'
-import type { Outcome } from './contract-pattern.ts'
+import type { Outcome, Result } from './contract-pattern.ts'
 import { memoryOf, type Emitter } from './emitter.ts'
 import { computeOf } from './program-builder.ts'
 
@@ -132,13 +132,15 @@ export class TileOutput {
 
   #finish(lines: readonly Line[], turn: Turn | undefined): void {
     const b = this.#b
-    const last = () => lines.forEach((line) => this.#at(line, (place) => this.#store(line, place)))
+    const last = () => {
+      for (const line of lines) this.#at(line, (places) => this.#storeAll(line, places))
+    }
     if (turn === undefined) return last()
     this.#addEarlier(lines, turn)
     b.when(turn.isLast, last)
     b.when(b.op('not', [turn.isLast]), () => {
       for (const line of lines)
-        this.#at(line, (place) => b.store(place, b.read(line.sum), line.mask))
+        this.#at(line, ([place]) => b.store(place!, b.read(line.sum), line.mask))
     })
   }
 
@@ -150,7 +152,7 @@ export class TileOutput {
     b.when(b.op('not', [turn.isFirst]), () => {
       for (const line of lines)
         if (kept) add(line, kept(line))
-        else this.#at(line, (place) => add(line, place))
+        else this.#at(line, ([place]) => add(line, place!))
     })
   }
 
@@ -167,25 +169,32 @@ export class TileOutput {
     return value.type === type ? value : b.op('bitcast', [value], type)
   }
 
-  #at({ row, column, sum: { lanes } }: Line, body: (place: Place) => void): void {
+  // Where the results of a line belong. Partial sums wait in the place of the first.
+  #at({ row, column, sum: { lanes } }: Line, body: (places: readonly Place[]) => void): void {
     const b = this.#b
-    const { columns, rows, index, store, dtype } = this.#out
+    const { columns, rows, results } = this.#out
     b.scope(() => {
       bindFlat(b, rows, row)
       bindFlat(b, columns, column, lanes)
       const run = lanes > 1 ? columns[columns.length - 1] : undefined
-      body(b.place(store.buffer, memoryOf[dtype], b.indexValue(index, run)))
+      body(
+        results.map(({ store, dtype, index }) =>
+          b.place(store.buffer, memoryOf[dtype], b.indexValue(index, run)),
+        ),
+      )
     })
   }
 
-  #store({ sum, mask }: Line, place: Place): void {
+  #storeAll(line: Line, places: readonly Place[]): void {
+    const { results, sum } = this.#out
+    this.#b.define(sum, this.#b.read(line.sum))
+    results.forEach((result, i) => this.#store(result, line, places[i]!))
+  }
+
+  #store({ store, dtype, value: result }: Result, { sum, mask }: Line, place: Place): void {
     const b = this.#b
-    const out = this.#out
-    b.define(out.sum, b.read(sum))
-    let value = b.splat(b.expr(out.value), sum.lanes)
-    if (out.store.accumulate) {
-      value = b.op('add', [b.loadAs(out.dtype, place, sum.lanes, mask), value])
-    }
-    b.storeAs(out.dtype, place, value, mask)
+    let value = b.splat(b.expr(result), sum.lanes)
+    if (store.accumulate) value = b.op('add', [b.loadAs(dtype, place, sum.lanes, mask), value])
+    b.storeAs(dtype, place, value, mask)
   }
 }

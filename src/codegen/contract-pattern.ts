@@ -22,13 +22,18 @@ export interface Operand {
   readonly summed: readonly Axis[]
 }
 
-/** What becomes of the sums. `value` reads the sum through `sum`, a stand-in that the tile defines. */
-export interface Outcome {
+/** Something that is made of the sums and stored. */
+export interface Result {
   readonly store: Store
   readonly dtype: DType
   readonly value: Expr
-  readonly sum: Expr
   readonly index: Index
+}
+
+/** What becomes of the sums. Values read the sum through `sum`, a stand-in that the tile defines. */
+export interface Outcome {
+  readonly results: readonly Result[]
+  readonly sum: Expr
   readonly rows: readonly Axis[]
   /** The last of them is the one that vectors run along. */
   readonly columns: readonly Axis[]
@@ -60,8 +65,10 @@ export function matchContraction(
   group: Group,
   traits: TargetTraits,
 ): Contraction | undefined {
-  const [store] = group.stores
-  if (store === undefined || group.stores.length > 1 || group.checks.length > 0) return undefined
+  const { stores } = group
+  const [store] = stores
+  if (store === undefined || group.checks.length > 0) return undefined
+  if (stores.length > 1 && stores.some((x) => x.accumulate)) return undefined
   const reduce = onlyReduction(group)
   if (reduce === undefined || reduce.combine !== 'add') return undefined
   const { type } = reduce
@@ -85,13 +92,12 @@ export function matchContraction(
     { value: y, own: onlyY },
   ]
   const [a, b] = onlyX.some(isUnit) ? [q, p] : [p, q]
-  const { dtype } = group.buffers[store.buffer]!
-  return arrange(s, { store, dtype, type, batch, depth: reduce.axes }, a, b)
+  const stored = stores.map((x) => ({ store: x, dtype: group.buffers[x.buffer]!.dtype }))
+  return arrange(s, { stored, type, batch, depth: reduce.axes }, a, b)
 }
 
 interface Frame extends Pick<Contraction, 'type' | 'batch' | 'depth'> {
-  readonly store: Store
-  readonly dtype: DType
+  readonly stored: readonly Pick<Result, 'store' | 'dtype'>[]
 }
 
 interface Side {
@@ -101,8 +107,8 @@ interface Side {
 
 /** The contraction with its sides in these roles: `a` gives the rows, `b` the columns. */
 function arrange(s: ExprBuilder, frame: Frame, a: Side, b: Side): Contraction {
-  const { store, dtype, type, batch, depth } = frame
-  const isUnit = (axis: Axis) => strideOf(store.index, axis) === 1
+  const { stored, type, batch, depth } = frame
+  const isUnit = (axis: Axis) => strideOf(stored[0]!.store.index, axis) === 1
   const columns = b.own.toSorted((p, q) => Number(isUnit(p)) - Number(isUnit(q)))
   const operand = (side: Side): Operand => {
     const own = side === b ? columns : side.own
@@ -118,7 +124,7 @@ function arrange(s: ExprBuilder, frame: Frame, a: Side, b: Side): Contraction {
     depth,
     a: operand(a),
     b: operand(b),
-    out: outcome(s, store, dtype, type, a.own, columns),
+    out: outcome(s, stored, type, a.own, columns),
     swapped: () => arrange(s, frame, b, a),
   }
 }
@@ -127,8 +133,7 @@ function arrange(s: ExprBuilder, frame: Frame, a: Side, b: Side): Contraction {
 // be said about vectors of the epilogue can then be asked as for any expression.
 function outcome(
   s: ExprBuilder,
-  store: Store,
-  dtype: DType,
+  stored: Frame['stored'],
   type: Contraction['type'],
   rows: readonly Axis[],
   columns: readonly Axis[],
@@ -138,18 +143,21 @@ function outcome(
   const sumAt = (axis: Axis) =>
     s.load(none, dtypeOfCompute[type], { offset: 0, terms: [{ index: s.at(axis), stride: 1 }] })
   const placeholder = s.load(none, dtypeOfCompute[type], { offset: 0, terms: [] })
-  const value = rewrite(s, store.value, (e) => (e.kind === 'reduce' ? placeholder : undefined))
-  const view = { values: [value], indices: [store.index] }
+  const values = stored.map(({ store }) =>
+    rewrite(s, store.value, (e) => (e.kind === 'reduce' ? placeholder : undefined)),
+  )
+  const view = { values, indices: stored.map(({ store }) => store.index) }
   const byColumn = mergeAxes(s, { ...view, axes: columns })
   const byRow = mergeAxes(s, { ...byColumn, axes: rows })
   const run = byColumn.axes.at(-1) ?? last
   const sum = sumAt(run)
   return {
-    store,
-    dtype,
-    value: rewrite(s, byRow.values[0]!, (e) => (e === placeholder ? sum : undefined)),
+    results: stored.map((x, i) => ({
+      ...x,
+      value: rewrite(s, byRow.values[i]!, (e) => (e === placeholder ? sum : undefined)),
+      index: byRow.indices[i]!,
+    })),
     sum,
-    index: byRow.indices[0]!,
     rows: byRow.axes,
     columns: byColumn.axes,
   }

@@ -6,7 +6,7 @@ import { assert } from '../util/errors.ts'
 import { bindFlat, flatExtent, wayToRead, type Range, type Way } from './contract-access.ts'
 import { chooseBlocks, depthUnit, extentOf, leastDepth, type Blocks } from './contract-blocks.ts'
 import { planDot, wordCount, type DotPlan } from './contract-dot.ts'
-import type { Contraction, Operand } from './contract-pattern.ts'
+import type { Contraction, Operand, Result } from './contract-pattern.ts'
 import { TileOutput, type Turn } from './contract-output.ts'
 import { tapsOf } from './contract-windows.ts'
 import { keepingOfA, keepingOfB, liesInRows, Scratch, SourceA, SourceB } from './contract-source.ts'
@@ -255,11 +255,11 @@ function split(
 
 // Partial sums may wait in the output if it is as precise as they are and nothing else reads it.
 function canHoldPartials(c: Contraction): boolean {
-  const { store, value, dtype } = c.out
+  const [{ store, dtype }] = c.out.results as [Result]
   if (store.accumulate || memoryOf[dtype] !== c.type) return false
   let isRead = false
   visitAll(
-    [value, c.a.value, c.b.value],
+    [...c.out.results.map(({ value }) => value), c.a.value, c.b.value],
     (e) => (isRead ||= e.kind === 'load' && e.buffer === store.buffer),
   )
   return !isRead
@@ -267,11 +267,14 @@ function canHoldPartials(c: Contraction): boolean {
 
 // Whether the sums of a row can be finished and stored as vectors along the last column axis.
 function hasVectorOutcome(s: ExprBuilder, c: Contraction, traits: TargetTraits): boolean {
-  const { index, value, columns, dtype } = c.out
+  const { results, columns } = c.out
   const run = columns[columns.length - 1]!
-  const isUnit = index.terms.every((t) =>
-    freeAxes(t.index).has(run) ? t.index.kind === 'axis' && t.stride === 1 : true,
-  )
-  const runs = index.terms.filter((t) => t.index.kind === 'axis' && t.index.axis === run)
-  return isUnit && runs.length === 1 && chooseLanes(s, [value], [dtype], run, traits) > 1
+  const isAlong = ({ index, value, dtype }: Result) => {
+    const isUnit = index.terms.every((t) =>
+      freeAxes(t.index).has(run) ? t.index.kind === 'axis' && t.stride === 1 : true,
+    )
+    const runs = index.terms.filter((t) => t.index.kind === 'axis' && t.index.axis === run)
+    return isUnit && runs.length === 1 && chooseLanes(s, [value], [dtype], run, traits) > 1
+  }
+  return results.every(isAlong)
 }

@@ -75,7 +75,7 @@ export function compile<F extends AnyFunction>(fn: F, options: CompileOptions = 
     const i = entries.findIndex((entry) => entry.form === form && holds(entry.assumptions))
     const entry = i < 0 ? record(name, fn, tree, form) : entries.splice(i, 1)[0]!
     entries.push(entry)
-    if (entries.length > programLimit) entries.shift()
+    if (entries.length > programLimit) entries.shift()!.program.release()
     return entry.run(tree)
   }
   Object.defineProperties(compiled, {
@@ -128,9 +128,9 @@ function record(name: string, fn: AnyFunction, tree: Tree, form: string): Entry 
     () =>
       `compile: ${name}: ${program.kernelCount} kernels in ${(performance.now() - begin).toFixed(1)} ms`,
   )
-  const targets = grads.flatMap(({ leaf, output }) => {
+  const argumentGrads = grads.flatMap(({ leaf, output }) => {
     const argument = leaves.indexOf(leaf)
-    return argument < 0 && leaf.backend.symbolic ? [] : [{ leaf, argument, output }]
+    return argument < 0 ? [] : [{ argument, output }]
   })
   return {
     form,
@@ -138,22 +138,17 @@ function record(name: string, fn: AnyFunction, tree: Tree, form: string): Entry 
     assumptions,
     run({ tensors }) {
       const outputs = program.run(tensors.map((t) => engine().contiguous(t)))
-      for (const { leaf, argument, output } of targets)
-        setGrad(
-          argument < 0 ? leaf : tensors[argument]!,
-          output === undefined ? undefined : outputs[output]!,
-          argument >= 0,
-        )
+      for (const { argument, output } of argumentGrads)
+        addGrad(tensors[argument]!, output === undefined ? undefined : outputs[output]!)
       return result!.rebuild(outputs.slice(0, returned.length))
     },
   }
 }
 
-// Of an argument, the gradient that it had is not known to the program.
-function setGrad(leaf: Tensor, value: Tensor | undefined, adds: boolean): void {
+// The gradient that an argument had is not known to the program.
+function addGrad(leaf: Tensor, value: Tensor | undefined): void {
   const before = leaf.gradSlot
-  leaf.grad =
-    adds && before !== undefined && value !== undefined ? engine().add(before, value) : value
+  leaf.grad = before !== undefined && value !== undefined ? engine().add(before, value) : value
 }
 
 function backendOf(tensors: readonly Tensor[]): Backend {

@@ -17,6 +17,7 @@ import type { Operand, Schedule, ScheduledKernel } from './schedule.ts'
  *   operands once per block.
  * - A reduction goes into a map over the same rows: softmax and the like become kernels of whole rows.
  * - A contraction goes into a map of its result, which becomes what its tiles do with their sums.
+ * - Where the result in between is wanted by others too, a map of the same points is computed beside it.
  */
 export function fuse(graph: Graph, schedule: Schedule): Schedule {
   const leaving = new Set<number>()
@@ -25,33 +26,43 @@ export function fuse(graph: Graph, schedule: Schedule): Schedule {
   for (const { value } of graph.updates) leave(schedule.bufferOf.get(placeOf(value).base))
   const kernels: (ScheduledKernel | undefined)[] = [...schedule.kernels]
   const touchedBy = touches(schedule)
+  const move = (from: number, to: number) => {
+    for (const users of touchedBy) if (users.delete(from)) users.add(to)
+    kernels[from] = undefined
+  }
   for (let c = 0; c < kernels.length; c++) {
     let consumer = kernels[c]!
-    for (let changed = true; changed;) {
-      changed = false
-      for (const { buffer } of consumer.operands) {
-        const users = touchedBy[buffer]!
-        if (leaving.has(buffer) || users.size !== 2) continue
-        const p = [...users].find((k) => k !== c)!
-        const producer = kernels[p]
-        if (producer === undefined || p > c) continue
-        const fused = fuseInto(producer, consumer, buffer)
-        if (fused === undefined) continue
-        kernels[p] = undefined
-        for (const operand of producer.operands) {
-          touchedBy[operand.buffer]!.delete(p)
-          touchedBy[operand.buffer]!.add(c)
-        }
+    const tryOne = (buffer: number): boolean => {
+      const users = [...touchedBy[buffer]!]
+      const writers = users.filter((k) => writes(kernels[k]!, buffer))
+      const [p] = writers
+      if (p === undefined || writers.length > 1 || p >= c) return false
+      const producer = kernels[p]!
+      if (users.length === 2 && !leaving.has(buffer)) {
+        const fused = fuseInto(producer, consumer, buffer, 'dissolve')
+        if (fused === undefined) return false
         touchedBy[buffer]!.clear()
-        consumer = fused
-        changed = true
-        break
+        move(p, c)
+        kernels[c] = consumer = fused
+        return true
       }
+      // What others read as well is stored all the same, and where it was before.
+      const isReady = consumer.operands.every(({ buffer: other }) =>
+        [...touchedBy[other]!].every((k) => k === c || k <= p || !writes(kernels[k]!, other)),
+      )
+      const fused = isReady ? fuseInto(producer, consumer, buffer, 'keep') : undefined
+      if (fused === undefined) return false
+      move(c, p)
+      kernels[p] = fused
+      return true
     }
-    kernels[c] = consumer
+    while (kernels[c] !== undefined && consumer.operands.some((x) => tryOne(x.buffer)));
   }
   return { ...schedule, kernels: kernels.filter((k) => k !== undefined) }
 }
+
+const writes = ({ step: { group }, operands }: ScheduledKernel, buffer: number): boolean =>
+  operands.some((x, i) => x.buffer === buffer && group.buffers[i]!.access !== 'read')
 
 /** The kernels that touch each buffer. */
 function touches({ buffers, kernels }: Schedule): Set<number>[] {
@@ -63,35 +74,57 @@ function touches({ buffers, kernels }: Schedule): Set<number>[] {
 }
 
 /** Kernels with more expressions or buffers than this are left as they are. */
-const most = { expressions: 400, buffers: 24 }
+const most = { expressions: 400, buffers: 24, stores: 4 }
 
-/** The two as one, or undefined where they do not fit or it would not pay. `buffer` is what lies between. */
+/**
+ * The two as one, or undefined where they do not fit or it would not pay. `buffer` is what lies between; it
+ * is stored all the same if it is to be kept.
+ */
 export function fuseInto(
   producer: ScheduledKernel,
   consumer: ScheduledKernel,
   buffer: number,
+  result: 'dissolve' | 'keep',
 ): ScheduledKernel | undefined {
   const { group } = producer.step
-  const [store] = group.stores
-  if (store === undefined || group.stores.length > 1 || group.checks.length > 0) return undefined
-  if (store.accumulate || !isPassedOn(group.buffers[store.buffer]!)) return undefined
-  if (producer.operands[store.buffer]!.buffer !== buffer) return undefined
-  if (producer.operands.filter((x) => x.buffer === buffer).length > 1) return undefined
-  const loads = loadsOf(consumer, buffer)
-  if (loads === undefined || loads.length === 0) return undefined
+  const { stores } = group
+  if (group.checks.length > 0 || stores.some((store) => store.accumulate)) return undefined
+  if (stores.length > (result === 'dissolve' ? 1 : most.stores - 1)) return undefined
   const p = traitsOf(producer)
   const c = traitsOf(consumer)
   if (p.expressions + c.expressions > most.expressions) return undefined
+  // Of chains of products every store is known by what it is made of.
+  if (p.contracts && p.reduces !== 1) return undefined
+  // Sums of tiles are stored as they lie, not scattered.
+  if (p.contracts && !storesInOrder(consumer.step.group)) return undefined
+  // Updates wait until the old content is not read any more, and gradients' inputs should not wait with them.
+  if (p.reduces > 0 && consumer.node.op.kind === 'update') return undefined
   if (group.buffers.length + consumer.step.group.buffers.length > most.buffers) return undefined
-  const images = new Map<Expr, Coordinates>()
-  for (const { load, offset } of loads) {
-    const image = coordinatesOf(group, store, load.index, offset)
-    if (image === undefined) return undefined
-    if ('extents' in image) return fuseInto(producer, splitAxis(consumer, image), buffer)
-    images.set(load, image)
+  const images = new Map<Expr, Image>()
+  for (const store of stores) {
+    const stored = producer.operands[store.buffer]!.buffer
+    const loads = loadsOf(consumer, stored)
+    if (loads === undefined || (stored === buffer && loads.length === 0)) return undefined
+    if (loads.length === 0) continue
+    if (!isPassedOn(group.buffers[store.buffer]!)) return undefined
+    if (producer.operands.filter((x) => x.buffer === stored).length > 1) return undefined
+    for (const { load, offset } of loads) {
+      const image = coordinatesOf(group, store, load.index, offset)
+      if (image === undefined) return undefined
+      if ('extents' in image) return fuseInto(producer, splitAxis(consumer, image), buffer, result)
+      images.set(load, { ...image, value: store.value })
+    }
   }
-  if (!pays(producer, consumer, p, c, [...images.values()])) return undefined
-  return merge(producer, consumer, buffer, images)
+  const places = [...images.values()]
+  if (result === 'keep') {
+    if (!isBeside(producer, consumer, p, c, places)) return undefined
+  } else if (!pays(producer, consumer, p, c, places)) return undefined
+  return merge(producer, consumer, images, result)
+}
+
+/** What stands in the place of a load: a value that the producer stores, at these coordinates. */
+interface Image extends Coordinates {
+  readonly value: Expr
 }
 
 interface KernelTraits {
@@ -172,6 +205,27 @@ function pays(
   return walked.slice(firstRest).every((axis) => !mapped.has(axis) || axis.extent === 1)
 }
 
+const storesInOrder = ({ stores }: Group): boolean =>
+  stores.every(
+    ({ index, accumulate }) => !accumulate && index.terms.every((t) => t.index.kind === 'axis'),
+  )
+
+// A map of the very points that the producer walks.
+function isBeside(
+  producer: ScheduledKernel,
+  { step: { group } }: ScheduledKernel,
+  p: KernelTraits,
+  c: KernelTraits,
+  images: readonly Coordinates[],
+): boolean {
+  if (p.hasScan || c.hasScan || c.reduces > 0 || group.checks.length > 0) return false
+  if (group.stores.some((store) => store.accumulate)) return false
+  const { axes } = images[0]!
+  if (axes === undefined || images.some((image) => image.key !== images[0]!.key)) return false
+  const points = (all: readonly Axis[]) => all.filter(({ extent }) => extent !== 1).length
+  return points(group.axes) === axes.size && points(producer.step.group.axes) === axes.size
+}
+
 /** All axes of a group, those of its reductions among them. */
 function walkedBy(group: Group): readonly Axis[] {
   const axes = new Set<Axis>(group.axes)
@@ -224,8 +278,8 @@ function splitAxis(kernel: ScheduledKernel, { axis, extents }: Split): Scheduled
 function merge(
   producer: ScheduledKernel,
   consumer: ScheduledKernel,
-  buffer: number,
-  images: ReadonlyMap<Expr, Coordinates>,
+  images: ReadonlyMap<Expr, Image>,
+  result: 'dissolve' | 'keep',
 ): ScheduledKernel {
   const s = new ExprBuilder()
   const operands: Operand[] = []
@@ -247,28 +301,33 @@ function merge(
   }
   const inner = producer.step.group
   const outer = consumer.step.group
-  const innerStore = inner.stores[0]!
-  const shift = consumer.params.length
-  const inlined = (load: Expr): Expr => {
-    const coordinates = images.get(load)!
-    const copyInner = copier(s, {
+  const at = (coordinates: Coordinates) =>
+    copier(s, {
       bufferOf: (i) => join(producer, i),
-      paramShift: shift,
+      paramShift: consumer.params.length,
       imageOf: coordinates.of,
       copyImage: (e) => copy(e),
     })
-    return copyInner(innerStore.value)
-  }
+  const inlined = (image: Image): Expr => at(image)(image.value)
   const copy: Copier = copier(s, {
     bufferOf: (i) => join(consumer, i),
-    replace: (e) => (images.has(e) ? s.convert(inlined(e), e.type) : undefined),
+    replace: (e) => {
+      const image = images.get(e)
+      return image && s.convert(inlined(image), e.type)
+    },
   })
-  const stores = outer.stores.map((store): Store => ({
-    ...store,
-    index: copy.index(store.index),
-    value: copy(store.value),
-    buffer: join(consumer, store.buffer),
-  }))
+  const copied = (from: ScheduledKernel, copyThere: Copier) =>
+    from.step.group.stores.map((store): Store => ({
+      ...store,
+      index: copyThere.index(store.index),
+      value: copyThere(store.value),
+      buffer: join(from, store.buffer),
+    }))
+  const [place] = images.values()
+  const stores = [
+    ...(result === 'keep' ? copied(producer, at(place!)) : []),
+    ...copied(consumer, copy),
+  ]
   const group: Group = {
     name: joinNames(inner.name, outer.name),
     axes: outer.axes,

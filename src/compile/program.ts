@@ -1,40 +1,20 @@
 /** @file A traced function, ready to run: its kernels over one arena, its states, and what JavaScript does at each run. */
-import type { Backend, Block, Executable } from '../backend/backend.ts'
-import { bytesFor } from '../backend/backend.ts'
-import { launchKernel } from '../backend/profiling.ts'
-import { dtypes } from '../core/dtype.ts'
-import { layoutOf } from '../core/layout.ts'
-import { sizeOf } from '../core/shape.ts'
-import { replaceValue } from '../tensor/cell.ts'
-import { engine } from '../tensor/engine.ts'
-import { kernelOf } from '../tensor/plan.ts'
-import { Tensor } from '../tensor/tensor.ts'
-import type { LiveNumber } from '../tensor/tracing.ts'
+import type { Backend } from '../backend/backend.ts'
+import { replaceGrad, replaceValue, type Cell } from '../tensor/cell.ts'
+import type { Tensor } from '../tensor/tensor.ts'
 import { debug } from '../util/config.ts'
-import { planArena } from './arena.ts'
 import { fuse } from './fuse.ts'
-import { placeOf, type Graph, type Value } from './graph.ts'
+import { isValue, placeOf, type CallNode, type Graph, type Value } from './graph.ts'
+import { planMemory, type Home } from './homes.ts'
+import { ProgramKernels } from './kernels.ts'
+import { Places, type View } from './places.ts'
 import { printSchedule, scheduleGraph, type Schedule } from './schedule.ts'
-import type { State, Trace } from './trace.ts'
+import type { GradOutcome, Trace } from './trace.ts'
 
-/** What a buffer is during a run. */
-type Home =
-  | { readonly kind: 'arena'; readonly offset: number }
-  | { readonly kind: 'input'; readonly index: number }
-  | { readonly kind: 'state'; readonly slot: number }
-  | { readonly kind: 'constant'; readonly tensor: Tensor }
-  /** New memory at each run, that of a state if nobody else reads it. */
-  | { readonly kind: 'fresh'; readonly bytes: number; readonly takesOver: number | undefined }
-
-interface Launch {
-  readonly executable: Executable
-  readonly buffers: readonly number[]
-  /** In elements, within the buffers. */
-  readonly offsets: readonly number[]
-  readonly elementBytes: readonly number[]
-  readonly sizes: readonly number[]
-  readonly params: readonly (number | LiveNumber)[]
-  readonly complain: () => Error
+/** A value that leaves the program. */
+interface Leaving extends View {
+  /** In memory that was new in this run, or was a state's own. */
+  readonly isFresh: boolean
 }
 
 export class Program {
@@ -42,182 +22,139 @@ export class Program {
   readonly backend: Backend
   /** Bytes of the memory that all intermediate results share. */
   readonly arenaBytes: number
-  readonly #trace: Pick<Trace, 'states' | 'actions' | 'numberCount'>
+  readonly kernelCount: number
+  readonly #trace: Pick<Trace, 'states' | 'actions'>
+  /** Of each kernel, the call that complains when its check fails. */
+  readonly #nodes: readonly CallNode[]
+  readonly #bufferOf: Schedule['bufferOf']
   readonly #homes: readonly Home[]
-  readonly #launches: readonly Launch[]
-  readonly #outputs: readonly { readonly buffer: number; readonly value: Value }[]
-  readonly #updates: readonly {
-    readonly slot: number
-    readonly buffer: number
-    readonly value: Value
-  }[]
-  #arena: Block | undefined
+  readonly #outputs: readonly Leaving[]
+  readonly #updates: readonly (Leaving & { readonly slot: number })[]
+  readonly #grads: readonly GradOutcome[]
+  readonly #kernels: ProgramKernels
+  readonly #places: Places
+  readonly #numbers: number[]
 
   constructor(
     backend: Backend,
     graph: Graph,
-    trace: Pick<Trace, 'states' | 'actions' | 'numberCount'>,
+    trace: Pick<Trace, 'states' | 'grads' | 'actions' | 'numberCount'>,
   ) {
     this.backend = backend
     this.graph = graph
     this.#trace = trace
+    this.#numbers = new Array<number>(trace.numberCount).fill(0)
     const schedule = fuse(graph, scheduleGraph(graph))
     debug(2, () => `compile: kernels\n${printSchedule(schedule)}`)
-    const { homes, arenaBytes } = planMemory(graph, schedule)
-    this.#homes = homes
-    this.arenaBytes = arenaBytes
-    this.#launches = schedule.kernels.map(({ step, specialize, operands, params, node }) => {
-      const { executable, sizes } = kernelOf(backend, step, specialize)
-      return {
-        executable,
-        sizes,
-        params,
-        buffers: operands.map((x) => x.buffer),
-        offsets: operands.map((x) => x.offset),
-        elementBytes: step.group.buffers.map(({ dtype }) => dtypes[dtype].bytes),
-        complain: () =>
-          node.op.complain?.([], node.attributes) ?? new Error(`${node.op.name}: a check failed`),
-      }
-    })
-    const bufferOf = (value: Value) => schedule.bufferOf.get(placeOf(value).base)!
-    this.#outputs = graph.outputs.map((value) => ({ buffer: bufferOf(value), value }))
-    this.#updates = graph.updates.map(({ slot, value }) => ({
-      slot,
-      value,
-      buffer: bufferOf(value),
-    }))
-  }
-
-  get kernelCount(): number {
-    return this.#launches.length
+    const { bufferOf, kernels } = schedule
+    this.#bufferOf = bufferOf
+    this.#nodes = kernels.map(({ node }) => node)
+    this.kernelCount = kernels.length
+    const plan = planMemory(graph, trace, schedule)
+    this.#homes = plan.homes
+    this.arenaBytes = plan.arenaBytes
+    this.#outputs = graph.outputs.map((value) => this.#leaving(value))
+    this.#updates = graph.updates.map(({ slot, value }) => ({ slot, ...this.#leaving(value) }))
+    // Gradients of arguments are the caller's business.
+    this.#grads = trace.grads.filter(({ leaf }) => !leaf.backend.symbolic)
+    const bytes = schedule.buffers.map((x) => x.bytes)
+    this.#places = new Places(backend, plan, bytes, trace.states)
+    this.#kernels = new ProgramKernels(backend, schedule)
+    forgotten.register(this, this.#kernels, this)
   }
 
   /** Runs on contiguous tensors of the shapes and dtypes that were traced. */
   run(inputs: readonly Tensor[]): Tensor[] {
-    const { backend } = this
-    const { states } = this.#trace
-    const numbers = this.#act()
-    const stateTensors = states.map(tensorOf)
-    this.#arena ??= backend.allocate(Math.max(1, this.arenaBytes))
-    const arena = this.#arena
-    const blocks: Block[] = []
-    const bases: number[] = []
-    for (const home of this.#homes) {
-      let base = 0
-      switch (home.kind) {
-        case 'arena':
-          blocks.push(arena)
-          base = home.offset
-          break
-        case 'input':
-        case 'state':
-        case 'constant': {
-          const t =
-            home.kind === 'input'
-              ? inputs[home.index]!
-              : home.kind === 'state'
-                ? stateTensors[home.slot]!
-                : home.tensor
-          blocks.push(t.storage)
-          base = t.offset * dtypes[t.dtype].bytes
-          break
-        }
-        case 'fresh': {
-          const cell = home.takesOver === undefined ? undefined : stateTensors[home.takesOver]!
-          const isFree = cell !== undefined && cell.storage.shares === 1 && cell.storage.saves === 0
-          blocks.push(isFree ? cell.storage : backend.allocate(home.bytes))
-        }
-      }
-      bases.push(base)
+    const places = this.#places
+    this.#act()
+    places.fill(inputs)
+    const failed = this.#kernels.run(places.blocks, places.bases, this.#numbers)
+    if (failed !== undefined) {
+      const complaint = this.#complaint(failed)
+      places.forget()
+      throw complaint
     }
-    for (const { executable, buffers, offsets, elementBytes, sizes, params, complain } of this
-      .#launches) {
-      const isRight = launchKernel(
-        executable,
-        buffers.map((b) => blocks[b]!),
-        buffers.map((b, i) => bases[b]! / elementBytes[i]! + offsets[i]!),
-        sizes,
-        params.map((x) => (typeof x === 'number' ? x : numbers[x.slot]!)),
-      )
-      if (!isRight) throw complain()
-    }
-    const outputs = this.#outputs.map(({ buffer, value }) => {
-      const { layout, offset } = placeOf(value)
-      const at = bases[buffer]! / dtypes[value.dtype].bytes + offset
-      return new Tensor(blocks[buffer]!, layout, at, value.dtype, backend)
-    })
-    for (const { slot, buffer, value } of this.#updates) {
-      const state = states[slot]!
-      if (state.kind === 'cell' && blocks[buffer] !== state.cell.storage)
-        replaceValue(
-          state.cell,
-          new Tensor(blocks[buffer]!, layoutOf(value.shape), 0, value.dtype, backend),
-        )
-    }
+    const outputs = this.#outputs.map((x) => places.tensor(x))
+    this.#update()
+    this.#setGrads(outputs)
+    places.forget()
     return outputs
   }
 
-  #act(): readonly number[] {
-    const { actions, numberCount } = this.#trace
-    const numbers = new Array<number>(numberCount).fill(0)
-    for (const action of actions)
-      if (action.kind === 'act') action.act()
-      else action.compute().forEach((x, i) => (numbers[action.slot + i] = x))
-    return numbers
+  /** Gives memory and kernels back; nobody runs it any more. */
+  release(): void {
+    forgotten.unregister(this)
+    this.#kernels.release()
+    this.#places.release()
+  }
+
+  #act(): void {
+    const numbers = this.#numbers
+    for (const action of this.#trace.actions) {
+      if (action.kind === 'act') {
+        action.act()
+        continue
+      }
+      const { slot } = action
+      const computed = action.compute()
+      for (let i = 0; i < computed.length; i++) numbers[slot + i] = computed[i]!
+    }
+  }
+
+  #leaving(value: Value): Leaving {
+    const { base, layout, offset } = placeOf(value)
+    const buffer = this.#bufferOf.get(base)!
+    const isFresh = this.#homes[buffer]!.kind === 'fresh'
+    return { buffer, layout, offset, dtype: value.dtype, isFresh }
+  }
+
+  // The states whose new content is not in their own memory already.
+  #update(): void {
+    const { states } = this.#trace
+    const { blocks } = this.#places
+    const changed: { readonly cell: Cell; readonly content: Tensor; readonly isFresh: boolean }[] =
+      []
+    for (const update of this.#updates) {
+      const { slot, buffer, isFresh } = update
+      const state = states[slot]!
+      // All handles are there before the first cell gives its memory up, which another may become.
+      if (state.kind === 'cell' && state.cell.storage !== blocks[buffer])
+        changed.push({ cell: state.cell, content: this.#places.tensor(update), isFresh })
+    }
+    for (const { cell, content, isFresh } of changed)
+      if (isFresh) replaceValue(cell, content)
+      else {
+        cell.become(content)
+        content.storage.shares--
+      }
+  }
+
+  // A gradient that only its leaf has is freed with it, or overwritten by the next run, unless user code sees it.
+  #setGrads(outputs: readonly Tensor[]): void {
+    for (const { leaf, output } of this.#grads) {
+      const grad = output === undefined ? undefined : outputs[output]!
+      if (grad === undefined || !this.#isOnlyGrad(output!)) leaf.grad = grad
+      else if (grad.storage !== leaf.gradSlot?.storage) replaceGrad(leaf, grad)
+      // It is there already; of the new handle nobody knows.
+      else grad.storage.shares--
+    }
+  }
+
+  #isOnlyGrad(output: number): boolean {
+    const home = this.#homes[this.#outputs[output]!.buffer]!
+    return home.kind === 'fresh' && home.takesOver?.state.kind === 'grad'
+  }
+
+  // The call that a check of the kernel belongs to says what is wrong with its operands.
+  #complaint(kernel: number): Error {
+    const { op, inputs, attributes } = this.#nodes[kernel]!
+    const values = inputs.filter(isValue).map((value) => this.#leaving(value))
+    const isThere = values.every(({ buffer }) => this.#homes[buffer]!.kind !== 'none')
+    const tensors = () => values.map((x) => this.#places.tensor(x))
+    const error = isThere ? op.complain?.(tensors(), attributes) : undefined
+    return error ?? new Error(`${op.name}: a check failed`)
   }
 }
 
-function tensorOf(state: State): Tensor {
-  if (state.kind === 'cell') return state.cell
-  const { gradSlot } = state.leaf
-  return gradSlot === undefined ? engine().zerosLike(state.leaf) : engine().contiguous(gradSlot)
-}
-
-function planMemory(
-  graph: Graph,
-  { buffers, bufferOf, kernels }: Schedule,
-): { homes: Home[]; arenaBytes: number } {
-  const from = buffers.map(() => Infinity)
-  const to = buffers.map(() => -1)
-  kernels.forEach(({ operands }, k) => {
-    for (const { buffer } of operands) {
-      from[buffer] = Math.min(from[buffer]!, k)
-      to[buffer] = Math.max(to[buffer]!, k)
-    }
-  })
-  const bufferAt = (value: Value) => bufferOf.get(placeOf(value).base)!
-  const leaving = new Map<number, number | undefined>()
-  for (const value of graph.outputs) leaving.set(bufferAt(value), undefined)
-  for (const { slot, value } of graph.updates) leaving.set(bufferAt(value), slot)
-  // Where a state is, and whether it is read after its new content is written.
-  const stateBuffers = new Map<number, number>()
-  for (const node of graph.nodes)
-    if (node.kind === 'state') stateBuffers.set(node.slot, bufferOf.get(node.results[0]!)!)
-  let inputs = 0
-  const arena: number[] = []
-  const homes = buffers.map(({ bytes, value }, i): Home => {
-    const node = value?.node
-    if (node?.kind === 'input') return { kind: 'input', index: inputs++ }
-    if (node?.kind === 'state') return { kind: 'state', slot: node.slot }
-    if (node?.kind === 'constant') return { kind: 'constant', tensor: node.tensor }
-    if (leaving.has(i)) {
-      const slot = leaving.get(i)
-      const old = slot === undefined ? undefined : stateBuffers.get(slot)
-      // An update reads the old content where it writes the new.
-      const isUpdate = node?.kind === 'call' && node.op.kind === 'update'
-      const isLast = slot !== undefined && (old === undefined || (isUpdate && to[old]! <= from[i]!))
-      return { kind: 'fresh', bytes, takesOver: isLast ? slot : undefined }
-    }
-    arena.push(i)
-    return { kind: 'arena', offset: 0 }
-  })
-  const plan = planArena(
-    arena.map((i) => ({ bytes: buffers[i]!.bytes, from: from[i]!, to: to[i]! })),
-  )
-  arena.forEach((i, k) => (homes[i] = { kind: 'arena', offset: plan.offsets[k]! }))
-  return { homes, arenaBytes: plan.bytes }
-}
-
-/** Bytes of a value in memory. */
-export const bytesOf = ({ shape, dtype }: Pick<Value, 'shape' | 'dtype'>): number =>
-  bytesFor(dtypes[dtype].bytes, sizeOf(shape))
+/** Programs that the collector takes let go of their kernels. */
+const forgotten = new FinalizationRegistry<ProgramKernels>((kernels) => kernels.release())

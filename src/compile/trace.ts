@@ -224,7 +224,11 @@ class Recorder implements Tracer {
   #adopt(cell: Cell): void {
     if (this.#cells.has(cell)) return
     this.#checkDevice(cell)
-    const { storage, backend, kept } = cell
+    const { storage, backend, kept, layout, dtype } = cell
+    this.#assumptions.push({
+      read: () => cell.backend === backend && cell.layout === layout && cell.dtype === dtype,
+      value: true,
+    })
     const slot = this.#states.push({ kind: 'cell', cell }) - 1
     const initial = this.#builder.state(
       slot,

@@ -55,6 +55,10 @@ export abstract class Cell extends Tensor {
 
   /** As `assign`, taking dtype and device of the value too: for `Module.to` and `Module.cast`. */
   become(value: Tensor): this {
+    if (tracing !== undefined) {
+      tracing.stand(this)
+      value = tracing.stand(value)
+    }
     const own = ownable(value)
     if (own.storage === this.storage) return this
     if (own === value) own.storage.shares++

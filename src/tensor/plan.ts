@@ -137,6 +137,26 @@ interface Kernel {
 const kernelsOf = new WeakMap<Backend, Map<string, Kernel>>()
 /** How many kernels a backend has before a quarter of them, those not run for longest, is given up. */
 const kernelLimit = 2048
+/** How many programs hold a kernel, so that it is not given up, and how many of a backend's are held. */
+const holders = new Map<Executable, number>()
+const heldCount = new WeakMap<Backend, number>()
+
+/** Keeps a kernel from being given up until `letGoKernel` is called as often. */
+export function holdKernel(backend: Backend, executable: Executable): void {
+  const count = holders.get(executable) ?? 0
+  holders.set(executable, count + 1)
+  if (count === 0) heldCount.set(backend, (heldCount.get(backend) ?? 0) + 1)
+}
+
+/** Takes `holdKernel` back. */
+export function letGoKernel(backend: Backend, executable: Executable): void {
+  const count = holders.get(executable)!
+  if (count > 1) holders.set(executable, count - 1)
+  else {
+    holders.delete(executable)
+    heldCount.set(backend, heldCount.get(backend)! - 1)
+  }
+}
 
 function executableOf(backend: Backend, key: string, compile: () => Executable): Executable {
   let kernels = kernelsOf.get(backend)
@@ -146,7 +166,7 @@ function executableOf(backend: Backend, key: string, compile: () => Executable):
     known.used = now() + 1
     return known.executable
   }
-  if (kernels.size >= kernelLimit) giveUpOldest(kernels)
+  if (kernels.size - (heldCount.get(backend) ?? 0) >= kernelLimit) giveUpOldest(kernels)
   const begin = performance.now()
   const executable = compile()
   debug(
@@ -166,7 +186,10 @@ function giveUpOldest(kernels: Map<string, Kernel>): void {
     for (const { executable } of steps)
       lastUse.set(executable, Math.max(used, lastUse.get(executable) ?? 0))
   const age = ({ executable, used }: Kernel) => Math.max(used, lastUse.get(executable) ?? 0)
-  const oldest = [...kernels].sort(([, a], [, b]) => age(a) - age(b)).slice(0, kernels.size >> 2)
+  const oldest = [...kernels]
+    .filter(([, { executable }]) => !holders.has(executable))
+    .sort(([, a], [, b]) => age(a) - age(b))
+    .slice(0, kernelLimit >> 2)
   const gone = new Set(oldest.map(([, { executable }]) => executable))
   filterPlans(({ steps }) => !steps.some(({ executable }) => gone.has(executable)))
   for (const [key] of oldest) kernels.delete(key)

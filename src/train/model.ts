@@ -1,11 +1,12 @@
 /** @file Model: compile, fit, evaluate and predict over any module. */
+import { compile } from '../compile/compile.ts'
 import { Module } from '../nn/module.ts'
 import type { Optimizer } from '../optim/index.ts'
 import type { Shape } from '../core/shape.ts'
 import { cat } from '../ops/join.ts'
 import { noGrad } from '../tensor/tape.ts'
 import { Tensor } from '../tensor/tensor.ts'
-import { checkOptions, UnsupportedError, ValueError } from '../util/errors.ts'
+import { checkOptions, TraceError, UnsupportedError, ValueError } from '../util/errors.ts'
 import { Averages, type Part } from './averages.ts'
 import {
   batchesOf,
@@ -32,6 +33,11 @@ export interface CompileOptions {
   readonly loss: LossChoice
   /** 'accuracy' ..., metrics, or functions. Default none. */
   readonly metrics?: readonly MetricChoice[]
+  /**
+   * Run steps operation by operation, for debugging and for modules whose code looks at the elements of
+   * tensors; default false: steps are compiled, see `compile` of the main entry point.
+   */
+  readonly runEagerly?: boolean
 }
 
 export interface FitOptions {
@@ -78,10 +84,15 @@ export interface EvaluateOptions {
   readonly batchSize?: number
 }
 
+/** What is measured on a batch, by name. */
+type Parts = Record<string, Part>
+
 interface Compiled {
   readonly optimizer: Optimizer
-  readonly loss: LossFunction
-  readonly metrics: readonly Metric[]
+  /** One step of training, and one of evaluation. */
+  readonly train: (x: Input, y: Tensor) => Parts
+  readonly test: (x: Input, y: Tensor) => Parts
+  readonly predict: (x: Input) => Tensor
 }
 
 /** Means over an epoch or a batch: 'loss' and the metrics. */
@@ -121,13 +132,18 @@ export class Model<M extends Module = Module> {
    * ValueError for what it does not know.
    */
   compile(options: CompileOptions): this {
-    checkOptions('compile', options, ['optimizer', 'loss', 'metrics'])
+    checkOptions('compile', options, ['optimizer', 'loss', 'metrics', 'runEagerly'])
     const kind = outputKind(this.module)
     const isBinary = options.loss === 'binaryCrossentropy'
+    const loss = lossFunction(options.loss, kind)
+    const metrics = metricsFor(options.metrics ?? [], isBinary ? kind : 'probabilities')
+    const optimizer = optimizerFor(options.optimizer, this.module)
+    const { runEagerly = false } = options
     this.#compiled = {
-      loss: lossFunction(options.loss, kind),
-      metrics: metricsFor(options.metrics ?? [], isBinary ? kind : 'probabilities'),
-      optimizer: optimizerFor(options.optimizer, this.module),
+      optimizer,
+      train: steps('fit', runEagerly, (x, y) => this.#trainStep(optimizer, loss, metrics, x, y)),
+      test: steps('evaluate', runEagerly, (x, y) => this.#testStep(loss, metrics, x, y)),
+      predict: steps('predict', runEagerly, (x) => noGrad(() => this.#forward(x))),
     }
     this.#epochsTrained = 0
     return this
@@ -213,20 +229,19 @@ export class Model<M extends Module = Module> {
 
   /** One step on one batch. Gives its loss and metrics. */
   async trainOnBatch(x: Input, y: Tensor): Promise<Results> {
-    return this.#single((averages) => this.#trainStep(this.#ready('trainOnBatch'), x, y, averages))
+    return this.#single((averages) => averages.add(this.#ready('trainOnBatch').train(x, y)))
   }
 
   /** Loss and metrics of one batch, in evaluation mode. */
   async testOnBatch(x: Input, y: Tensor): Promise<Results> {
     const compiled = this.#ready('testOnBatch')
-    return this.#single((averages) =>
-      this.#inMode(false, () => this.#testStep(compiled, x, y, averages)),
-    )
+    return this.#single((averages) => this.#inMode(false, () => averages.add(compiled.test(x, y))))
   }
 
   /** What the module gives for one batch, in evaluation mode and without gradients. */
   async predictOnBatch(x: Input): Promise<Tensor> {
-    return this.#inMode(false, () => noGrad(() => this.#forward(x)))
+    const predict = this.#compiled?.predict ?? ((inputs) => noGrad(() => this.#forward(inputs)))
+    return this.#inMode(false, () => predict(x))
   }
 
   /** A table of the layers; with shapes of inputs, or inputs, also of what they give. */
@@ -248,7 +263,7 @@ export class Model<M extends Module = Module> {
       let batch = 0
       for await (const pair of batches) {
         const [x, y] = inputAndTarget('fit', pair)
-        await this.#trainStep(compiled, x, y, averages)
+        await averages.add(compiled.train(x, y))
         if (watchers.length > 0) {
           const logs = averages.values()
           for (const watcher of watchers) await watcher.onBatchEnd!(batch, logs, run)
@@ -264,34 +279,30 @@ export class Model<M extends Module = Module> {
 
   /**
    * Note [One engine]: this is the loop that PyTorch's users write, in its order, so that both agree to
-   * the bit. Nothing is freed early: a module may keep what it made in `forward` for the next step.
+   * the bit. It is compiled as it stands; gradients end with the step, so that nobody has to keep them.
    */
   #trainStep(
-    { optimizer, loss: lossOf, metrics }: Compiled,
+    optimizer: Optimizer,
+    lossOf: LossFunction,
+    metrics: readonly Metric[],
     x: Input,
     y: Tensor,
-    averages: Averages,
-  ): Promise<void> | undefined {
+  ): Parts {
     optimizer.zeroGrad()
     const output = this.#forward(x)
     const loss = lossOf(output, y)
     loss.backward()
     const parts = partsOf(metrics, output, y, loss)
     optimizer.step()
-    return averages.add(parts)
+    optimizer.zeroGrad()
+    return parts
   }
 
-  #testStep(
-    { loss, metrics }: Compiled,
-    x: Input,
-    y: Tensor,
-    averages: Averages,
-  ): Promise<void> | undefined {
-    const parts = noGrad(() => {
+  #testStep(loss: LossFunction, metrics: readonly Metric[], x: Input, y: Tensor): Parts {
+    return noGrad(() => {
       const output = this.#forward(x)
       return partsOf(metrics, output, y, loss(output, y))
     })
-    return averages.add(parts)
   }
 
   async #measure(compiled: Compiled, { batches }: Batches): Promise<Results> {
@@ -300,7 +311,7 @@ export class Model<M extends Module = Module> {
       let isEmpty = true
       for await (const batch of batches) {
         const [x, y] = inputAndTarget('evaluate', batch)
-        await this.#testStep(compiled, x, y, averages)
+        await averages.add(compiled.test(x, y))
         isEmpty = false
       }
       if (isEmpty) throw noData('evaluate')
@@ -342,6 +353,25 @@ export class Model<M extends Module = Module> {
     throw new ValueError(
       `${where}: the model is not compiled. Call model.compile({ optimizer: 'adam', loss: '...' }) first`,
     )
+  }
+}
+
+/** A step as one program, unless it is to run operation by operation. */
+function steps<A extends unknown[], R>(
+  name: string,
+  runEagerly: boolean,
+  step: (...args: A) => R,
+): (...args: A) => R {
+  if (runEagerly) return step
+  const program = compile(step, { name })
+  return (...args) => {
+    try {
+      return program(...args)
+    } catch (error) {
+      if (error instanceof TraceError)
+        error.message += `. Or run ${name} operation by operation: model.compile({ ..., runEagerly: true })`
+      throw error
+    }
   }
 }
 

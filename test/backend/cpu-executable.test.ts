@@ -1,29 +1,13 @@
 /** @file What a kernel of the cpu backend is handed: addresses, sizes, numbers, scratch space, the status word. */
 import { expect, test } from 'vitest'
-import { gpr, X86Assembler } from '../../src/asm/x86.ts'
 import type { CpuBlock } from '../../src/backend/cpu/block.ts'
 import { CpuExecutable, type Compiled } from '../../src/backend/cpu/executable.ts'
 import { openCpu } from '../../src/backend/cpu/index.ts'
 import { loadNative, type Native } from '../../src/backend/cpu/native.ts'
 import { describeMachineCode } from '../devices.ts'
+import { copyKernel } from './cpu-kernels.ts'
 
 const native = loadNative() as Native
-
-/** Copies its first `count` arguments to the address that is the first of them, then sets the status. */
-function copyKernel(count: number, status?: { slot: number; value: number }): Uint8Array {
-  const a = new X86Assembler()
-  a.vector('vcvttsd2si.64', 128, [gpr.rax, { base: gpr.rdi }])
-  for (let i = 0; i < count; i++) {
-    a.mov(64, gpr.rdx, { base: gpr.rdi, disp: 8 * i })
-    a.mov(64, { base: gpr.rax, disp: 8 * i }, gpr.rdx)
-  }
-  if (status !== undefined) {
-    a.vector('vcvttsd2si.64', 128, [gpr.rax, { base: gpr.rdi, disp: 8 * status.slot }])
-    a.movImm(32, { base: gpr.rax }, status.value)
-  }
-  a.ret()
-  return a.finish()
-}
 
 describeMachineCode('launching', () => {
   const plain: Compiled = {

@@ -45,3 +45,19 @@ export function spinKernel(): Uint8Array {
   a.ret()
   return a.finish()
 }
+
+/** Copies its first `count` arguments to the address that is the first of them, then sets the status. */
+export function copyKernel(count: number, status?: { slot: number; value: number }): Uint8Array {
+  const a = new X86Assembler()
+  a.vector('vcvttsd2si.64', 128, [rax, { base: rdi }])
+  for (let i = 0; i < count; i++) {
+    a.mov(64, rdx, { base: rdi, disp: 8 * i })
+    a.mov(64, { base: rax, disp: 8 * i }, rdx)
+  }
+  if (status !== undefined) {
+    a.vector('vcvttsd2si.64', 128, [rax, { base: rdi, disp: 8 * status.slot }])
+    a.movImm(32, { base: rax }, status.value)
+  }
+  a.ret()
+  return a.finish()
+}

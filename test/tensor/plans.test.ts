@@ -1,6 +1,8 @@
 /** @file The plans of ops and their kernels: shared, told apart, and given up when long unused. */
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import { describe, expect, test } from 'vitest'
-import { tensor, type Tensor } from 'tandem'
+import { compile, tensor, type Tensor } from 'tandem'
 import { registerBackend, type Executable } from '../../src/backend/backend.ts'
 import { ReferenceBackend } from '../../src/backend/reference/index.ts'
 import type { ExprBuilder } from '../../src/ir/expr.ts'
@@ -61,6 +63,12 @@ const countIn = (body: () => void): number => {
   const before = backend.compiled
   body()
   return backend.compiled - before
+}
+
+/** Launches so many kernels of their own that all which nobody holds are given up. */
+const pushOut = (from: number): void => {
+  const x = tensor([1, 2], { device })
+  for (let i = 0; i < 3000; i++) shift(x, from + i)
 }
 
 describe('plans', () => {
@@ -127,5 +135,43 @@ describe('plans', () => {
       [4, 4, 4],
       [4, 4, 4],
     ])
+  })
+})
+
+describe('kernels of a compiled function', () => {
+  const x = tensor([1, 2], { device })
+  const make = (amount: number) => compile((x: Tensor) => shift(x, amount))
+
+  test('are kept however many others there are', () => {
+    const f = make(0.125)
+    f(x)
+    pushOut(1e5)
+    expect(countIn(() => expect(f(x).toArraySync()).toEqual([1.125, 2.125]))).toBe(0)
+    expect(countIn(() => shift(x, 0.125))).toBe(0)
+    // Those that are held do not count among the many.
+    expect(backend.live).toBeLessThanOrEqual(2049)
+  })
+
+  test('are given up when its program has given way to others', () => {
+    const f = make(0.25)
+    f(x)
+    expect(countIn(() => shift(x, 0.25))).toBe(0)
+    // A longer one is another kernel, the same for all of them.
+    for (let n = 20; n < 60; n++) f(tensor(Array<number>(n).fill(1), { device }))
+    pushOut(2e5)
+    expect(countIn(() => shift(tensor(Array<number>(70).fill(1), { device }), 0.25))).toBe(0)
+    expect(countIn(() => shift(x, 0.25))).toBe(1)
+  })
+
+  test('are given up when the collector has taken it', async () => {
+    setFlagsFromString('--expose-gc')
+    const collect = runInNewContext('gc') as () => void
+    make(0.375)(x)
+    for (let i = 0; i < 20; i++) {
+      await new Promise((done) => setTimeout(done, 5))
+      collect()
+    }
+    pushOut(3e5)
+    expect(countIn(() => shift(x, 0.375))).toBe(1)
   })
 })

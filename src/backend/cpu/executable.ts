@@ -36,8 +36,22 @@ export interface Compiled {
   readonly scratchBytes: number
 }
 
+/** Where the parts of a kernel's arguments stand in a control block, and where the next thing may begin. */
+export interface ArgumentForm {
+  /** The address of the status word, of a checked kernel. */
+  readonly status: number | undefined
+  /** The address of packing space, of a kernel that needs any. */
+  readonly scratch: number | undefined
+  readonly sizes: number
+  readonly params: number
+  readonly end: number
+}
+
 export class CpuExecutable implements Executable {
   readonly name: string
+  readonly form: ArgumentForm
+  /** Bytes of packing space for each thread. */
+  readonly scratchBytes: number
   readonly #launcher: Launcher
   readonly #pool: ThreadPool
   readonly #slots: Float64Array<ArrayBuffer>
@@ -47,22 +61,13 @@ export class CpuExecutable implements Executable {
   /** Address of the code for operands that the caches do not hold; 0 until there are such. */
   #streamingEntry = 0
   readonly #streamingCode: () => Uint8Array
-  readonly #cachedBytes: number
   readonly #share: Share | undefined
   readonly #elementBytes: readonly number[]
-  readonly #isChecked: boolean
-  readonly #statusSlot: number
-  readonly #scratchBytes: number
-  readonly #scratchSlot: number
-  readonly #sizesAt: number
-  readonly #paramsAt: number
   /** The split of the last launch; plans hand over the same array of sizes every time. */
+  #split: Split = unshared
   #splitSizes: readonly number[] | undefined
   #splitThreads = 0
   #splits = new WeakMap<readonly number[], Split>()
-  #count = 0
-  #grain = 1
-  #wakes = 0
 
   constructor(launcher: Launcher, compiled: Compiled) {
     const { name, code, share, memories, operands, isChecked, sizeCount, paramCount } = compiled
@@ -73,19 +78,21 @@ export class CpuExecutable implements Executable {
     this.#run = launcher.pool.run
     this.#share = share
     this.#elementBytes = memories.slice(0, operands).map((memory) => bytesOf[memory])
-    this.#isChecked = isChecked
-    this.#statusSlot = control.args + operands
-    this.#scratchBytes = compiled.scratchBytes
-    this.#scratchSlot = control.args + memories.length - 1
-    this.#sizesAt = control.args + memories.length
-    this.#paramsAt = this.#sizesAt + sizeCount
+    this.scratchBytes = compiled.scratchBytes
+    const sizes = control.args + memories.length
+    this.form = {
+      status: isChecked ? control.args + operands : undefined,
+      scratch: this.scratchBytes > 0 ? sizes - 1 : undefined,
+      sizes,
+      params: sizes + sizeCount,
+      end: sizes + sizeCount + paramCount,
+    }
     assert(
-      this.#paramsAt + paramCount <= this.#slots.length,
-      `${name}: ${memories.length + sizeCount + paramCount} arguments are more than fit`,
+      this.form.end <= this.#slots.length,
+      `${name}: ${this.form.end - control.args} arguments are more than fit`,
     )
     this.#entry = launcher.code.install(code)
     this.#streamingCode = compiled.streamingCode
-    this.#cachedBytes = launcher.cachedBytes
   }
 
   launch(
@@ -95,6 +102,7 @@ export class CpuExecutable implements Executable {
     params: readonly number[],
   ): boolean {
     const slots = this.#slots
+    const form = this.form
     const elementBytes = this.#elementBytes
     let operandBytes = 0
     for (let i = 0; i < elementBytes.length; i++) {
@@ -103,27 +111,53 @@ export class CpuExecutable implements Executable {
       operandBytes += bytes
       slots[control.args + i] = address + offsets[i]! * elementBytes[i]!
     }
-    const sizesAt = this.#sizesAt
-    for (let i = 0; i < sizes.length; i++) slots[sizesAt + i] = sizes[i]!
-    const paramsAt = this.#paramsAt
-    for (let i = 0; i < params.length; i++) slots[paramsAt + i] = params[i]!
+    for (let i = 0; i < sizes.length; i++) slots[form.sizes + i] = sizes[i]!
+    for (let i = 0; i < params.length; i++) slots[form.params + i] = params[i]!
     const pool = this.#pool
-    if (this.#share !== undefined) {
-      if (sizes !== this.#splitSizes || pool.threads !== this.#splitThreads) this.#split(sizes)
-      slots[control.count] = this.#count
-      slots[control.grain] = this.#grain
-      slots[control.wakes] = this.#wakes
-    } else {
-      slots[control.count] = 0
-      slots[control.grain] = 1
+    if (
+      this.#share !== undefined &&
+      (sizes !== this.#splitSizes || pool.threads !== this.#splitThreads)
+    ) {
+      this.#split = this.splitFor(sizes)
+      this.#splitSizes = sizes
     }
-    if (this.#scratchBytes > 0)
-      slots[this.#scratchSlot] = this.#launcher.scratchAt(this.#scratchBytes)
-    if (this.#isChecked) slots[this.#statusSlot] = pool.statusAt
-    slots[control.kernel] = operandBytes > this.#cachedBytes ? this.#streaming() : this.#entry
-    if (this.#entry === 0) throw new InternalError(`internal: ${this.name} was released`)
+    const split = this.#split
+    slots[control.count] = split.count
+    slots[control.grain] = split.grain
+    slots[control.wakes] = split.cost >= wakeCost ? 1 : 0
+    if (form.scratch !== undefined)
+      slots[form.scratch] = this.#launcher.scratchAt(this.scratchBytes)
+    if (form.status !== undefined) slots[form.status] = pool.statusAt
+    slots[control.kernel] = this.entryFor(operandBytes)
     this.#run()
-    return !this.#isChecked || pool.status[0] !== 0
+    return form.status === undefined || pool.status[0] !== 0
+  }
+
+  /** The address of the code for operands of so many bytes together. */
+  entryFor(operandBytes: number): number {
+    if (this.#entry === 0) throw new InternalError(`internal: ${this.name} was released`)
+    if (operandBytes <= this.#launcher.cachedBytes) return this.#entry
+    if (this.#streamingEntry === 0)
+      this.#streamingEntry = this.#launcher.code.install(this.#streamingCode())
+    return this.#streamingEntry
+  }
+
+  /** How the work is shared among the threads that there are. Starts them if there is some to share. */
+  splitFor(sizes: readonly number[]): Split {
+    if (this.#share === undefined) return unshared
+    const pool = this.#pool
+    if (this.#splitThreads !== pool.threads) {
+      this.#splitThreads = pool.threads
+      this.#splitSizes = undefined
+      this.#splits = new WeakMap()
+    }
+    let split = this.#splits.get(sizes)
+    if (split === undefined) {
+      split = splitAmong(this.#share, sizes, pool.threads)
+      this.#splits.set(sizes, split)
+      if (split.count > split.grain && pool.started < pool.threads) pool.start()
+    }
+    return split
   }
 
   /** Gives the room of the code back. The kernel must not be launched any more. */
@@ -132,50 +166,33 @@ export class CpuExecutable implements Executable {
       if (entry !== 0) this.#launcher.code.release(entry)
     this.#entry = 0
   }
-
-  #streaming(): number {
-    if (this.#streamingEntry === 0)
-      this.#streamingEntry = this.#launcher.code.install(this.#streamingCode())
-    return this.#streamingEntry
-  }
-
-  #split(sizes: readonly number[]): void {
-    const pool = this.#pool
-    if (this.#splitThreads !== pool.threads) this.#splits = new WeakMap()
-    let split = this.#splits.get(sizes)
-    if (split === undefined) {
-      split = splitFor(this.#share!, sizes, pool.threads)
-      this.#splits.set(sizes, split)
-      if (split.count > split.grain && pool.started < pool.threads) pool.start()
-    }
-    this.#count = split.count
-    this.#grain = split.grain
-    this.#wakes = split.wakes
-    this.#splitSizes = sizes
-    this.#splitThreads = pool.threads
-  }
 }
 
-/** How many iterations there are, how many are handed out at a time, and whether to wake threads for them. */
-interface Split {
+/** How many iterations there are, and how many are handed out at a time. */
+export interface Split {
   readonly count: number
   readonly grain: number
-  readonly wakes: 0 | 1
+  /** Instructions of all iterations together, roughly; see `wakeCost`. */
+  readonly cost: number
 }
 
-function splitFor(share: Share, sizes: readonly number[], threads: number): Split {
+/** One call does it all. */
+const unshared: Split = { count: 0, grain: 1, cost: 0 }
+
+function splitAmong(share: Share, sizes: readonly number[], threads: number): Split {
   const count = share.count(sizes)
-  if (threads === 1) return { count, grain: Math.max(count, 1), wakes: 0 }
-  if (config.shareAll) return { count, grain: 1, wakes: 1 }
-  const cost = Math.max(1, share.cost(sizes))
-  const smallest = Math.ceil(chunkCost / cost)
+  if (threads === 1) return { count, grain: Math.max(count, 1), cost: 0 }
+  if (config.shareAll) return { count, grain: 1, cost: wakeCost }
+  const each = Math.max(1, share.cost(sizes))
+  const cost = count * each
+  const smallest = Math.ceil(chunkCost / each)
   const fair = Math.ceil(count / (threads * (share.isInRuns ? 1 : chunksPerThread)))
-  return { count, grain: Math.max(1, smallest, fair), wakes: count * cost >= wakeCost ? 1 : 0 }
+  return { count, grain: Math.max(1, smallest, fair), cost }
 }
 
 /** Instructions a chunk should have at least: sharing a loop takes a quarter of a microsecond. */
 const chunkCost = 20_000
 /** From this many instructions on it pays to wake threads that sleep: up to twenty microseconds. */
-const wakeCost = 100_000
+export const wakeCost = 100_000
 /** Threads are interrupted now and then: with several chunks each, the others make up for it. */
 const chunksPerThread = 4

@@ -4,7 +4,14 @@ import type { Group } from '../../ir/group.ts'
 import { compileX86 } from '../../target/x86/compile.ts'
 import { config } from '../../util/config.ts'
 import { DeviceError } from '../../util/errors.ts'
-import type { Backend, Block, Executable, MemoryStats } from '../backend.ts'
+import type {
+  Backend,
+  Block,
+  Executable,
+  MemoryStats,
+  ProgramExecutable,
+  ProgramStep,
+} from '../backend.ts'
 import type { BlockAllocator, CpuBlock } from './block.ts'
 import { CodeMemory } from './code-memory.ts'
 import { CpuExecutable, type Launcher } from './executable.ts'
@@ -12,6 +19,7 @@ import { detectFeatures, type CpuFeatures } from './features.ts'
 import { GuardMemory } from './guard-memory.ts'
 import { CpuMemory } from './memory.ts'
 import { loadNative, type Native } from './native.ts'
+import { CpuProgram } from './program.ts'
 import { defaultThreads, threadLimit, ThreadPool } from './threads.ts'
 
 /** What wishes for large pages count in, and start at multiples of. */
@@ -88,6 +96,10 @@ export class CpuBackend implements Backend, Launcher {
       paramCount: kernel.params.length,
       scratchBytes: kernel.scratchBytes,
     })
+  }
+
+  program(steps: readonly ProgramStep[], bytes: readonly number[]): ProgramExecutable {
+    return new CpuProgram(this, steps, bytes)
   }
 
   /** Address of packing space with this many bytes for each thread. */

@@ -36,6 +36,8 @@ export const shared = {
   /** The thread that owns the pool: when it is gone, workers end. u32 each */
   process: 52,
   owner: 56,
+  /** Whether a program runs: between its kernels workers do not fall asleep. u32 */
+  busy: 60,
   /** The next element of the range that nobody has taken. u64 */
   next: 128,
   /** u32 */
@@ -48,10 +50,20 @@ export const shared = {
 } as const
 
 /**
- * What the launcher reads, in float64 slots: kernel, count, grain, and whether sleeping workers are to be
- * woken (1) or left alone (0). `status` is a word of its own, and the kernel's arguments begin at `args`.
+ * A control block, which a launch reads, in float64 slots: kernel, count, grain, and whether sleeping
+ * workers are to be woken (1) or left alone (0). `status` is a word of its own, 0 when a check of the kernel
+ * did not hold. The kernel's arguments begin at `args`. In a program, `next` is the address of the block
+ * that follows, or 0; in the pool's own block it is where the program begins that is to be run.
  */
-export const control = { kernel: 0, count: 1, grain: 2, wakes: 3, status: 4, args: 8 } as const
+export const control = {
+  kernel: 0,
+  count: 1,
+  grain: 2,
+  wakes: 3,
+  status: 4,
+  next: 5,
+  args: 8,
+} as const
 
 const open = 1 << 16
 /** Ticks of the processor's clock to spin before sleeping: about 50 microseconds. */
@@ -102,6 +114,8 @@ export function workerCode(context: number): Uint8Array {
   a.alu('cmp', 32, r13, at('sequence'))
   a.jcc('ne', top)
   emitSpin(a, r14, spin)
+  a.aluImm('cmp', 32, at('busy'), 0)
+  a.jcc('ne', idle)
 
   a.bind(sleep)
   a.lock('inc', 32, at('sleepers'))
@@ -132,20 +146,67 @@ export function workerCode(context: number): Uint8Array {
 /** `run()`: launches the kernel that stands in the control block at `controlAt`. */
 export function runCode(context: number, controlAt: number): Uint8Array {
   const a = new X86Assembler()
+  a.movImm(64, rax, controlAt)
+  emitReadControl(a, rax)
+  emitRegion(a, context)
+  return a.finish()
+}
+
+/**
+ * `runProgram()`: launches one kernel after the other, until there is no next one or a check did not hold.
+ * The first control block is the `next` of the one at `controlAt`.
+ */
+export function programCode(context: number, controlAt: number): Uint8Array {
+  const a = new X86Assembler()
+  const region = a.label()
+  const next = a.label()
+  const end = a.label()
+  // Three registers keep the stack aligned for the calls.
+  const saved = [rbx, r14, r15]
+  for (const register of saved) a.push(register)
+  a.movImm(64, rax, controlAt)
+  emitReadSlot(a, r14, rax, control.next)
+  a.movImm(64, rbx, context)
+  a.movImm(32, at('busy'), 1)
+  a.bind(next)
+  a.test(64, r14, r14)
+  a.jcc('e', end)
+  emitReadControl(a, r14)
+  a.call(region)
+  a.aluImm('cmp', 32, { base: r14, disp: control.status * 8 }, 0)
+  a.jcc('e', end)
+  emitReadSlot(a, r14, r14, control.next)
+  a.jmp(next)
+  a.bind(end)
+  a.movImm(32, at('busy'), 0)
+  for (const register of saved.toReversed()) a.pop(register)
+  a.ret()
+  a.bind(region)
+  emitRegion(a, context)
+  return a.finish()
+}
+
+function emitReadSlot(a: X86Assembler, to: number, block: number, slot: number): void {
+  a.vector('vcvttsd2si.64', 128, [to, { base: block, disp: slot * 8 }])
+}
+
+/** What `emitRegion` expects, out of the control block at the address in `block`. */
+function emitReadControl(a: X86Assembler, block: number): void {
+  emitReadSlot(a, rdi, block, control.kernel)
+  emitReadSlot(a, rdx, block, control.count)
+  emitReadSlot(a, rcx, block, control.grain)
+  emitReadSlot(a, r9, block, control.wakes)
+  a.lea(rsi, { base: block, disp: control.args * 8 })
+}
+
+/** Runs the kernel in rdi on the arguments at rsi: count in rdx, grain in rcx, wakes in r9. Returns. */
+function emitRegion(a: X86Assembler, context: number): void {
   const alone = a.label()
   const awake = a.label()
   const wait = a.label()
   const spin = a.label()
   const stay = a.label()
   const done = a.label()
-  const read = (to: number, slot: number) =>
-    a.vector('vcvttsd2si.64', 128, [to, { base: rax, disp: slot * 8 }])
-  a.movImm(64, rax, controlAt)
-  read(rdi, control.kernel)
-  read(rdx, control.count)
-  read(rcx, control.grain)
-  read(r9, control.wakes)
-  a.lea(rsi, { base: rax, disp: control.args * 8 })
   a.alu('cmp', 64, rdx, rcx)
   a.jcc('le', alone)
   a.movImm(64, r8, context)
@@ -210,7 +271,6 @@ export function runCode(context: number, controlAt: number): Uint8Array {
   a.movImm(32, rsi, 0)
   a.movImm(32, rcx, 0)
   a.jmpIndirect(rax)
-  return a.finish()
 }
 
 /** Takes chunks and runs them until none is left. Expects the context in rbx and the thread's index in r12. */

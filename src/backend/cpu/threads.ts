@@ -2,7 +2,7 @@
 import { assert } from '../../util/errors.ts'
 import { CodeMemory } from './code-memory.ts'
 import { builtinModule, type Native, type Procedure } from './native.ts'
-import { control, runCode, shared, workerCode } from './thread-code.ts'
+import { control, programCode, runCode, shared, workerCode } from './thread-code.ts'
 
 /** Slots of float64 for the arguments of one launch. */
 const argumentSlots = 8192
@@ -16,6 +16,8 @@ const mostThreads = 256
 export class ThreadPool {
   /** Launches the kernel that stands in `control`. */
   readonly run: Procedure
+  /** Launches the kernels of a program: one control block after the other, from `control.next` on. */
+  readonly runProgram: Procedure
   /** Kernel address, count and grain, and from slot `control.args` on the kernel's arguments. */
   readonly control: Float64Array<ArrayBuffer>
   /** A word for the outcome of a kernel's checks, and its address. */
@@ -36,20 +38,26 @@ export class ThreadPool {
     const context = native.map(shared.bytes)
     this.#context = context
     this.#words = new Int32Array(native.view(context, shared.bytes))
-    const buffer = new ArrayBuffer((control.args + argumentSlots) * 8 + 64)
-    const address = native.addressOf(buffer)
-    const base = Math.ceil(address / 64) * 64
-    this.control = new Float64Array(buffer, base - address, control.args + argumentSlots)
+    const { slots, address } = this.slots(control.args + argumentSlots)
+    this.control = slots
     const statusOffset = control.status * 8
-    this.status = new Int32Array(buffer, base - address + statusOffset, 1)
-    this.statusAt = base + statusOffset
+    this.status = new Int32Array(slots.buffer, slots.byteOffset + statusOffset, 1)
+    this.statusAt = address + statusOffset
     // Of its own: these pages must stay executable while others are written.
     const code = new CodeMemory(native)
-    const run = code.install(runCode(context, base))
     this.#worker = code.install(workerCode(context))
-    this.run = native.procedure(run, 0)
+    this.run = native.procedure(code.install(runCode(context, address)), 0)
+    this.runProgram = native.procedure(code.install(programCode(context, address)), 0)
     this.#set('patience', patience)
     this.#set('process', native.processId)
+  }
+
+  /** Zeroed memory for control blocks, from the beginning of a cache line on; it stays where it is. */
+  slots(count: number): { readonly slots: Float64Array<ArrayBuffer>; readonly address: number } {
+    const buffer = new ArrayBuffer(count * 8 + 64)
+    const from = this.#native.addressOf(buffer)
+    const address = Math.ceil(from / 64) * 64
+    return { slots: new Float64Array(buffer, address - from, count), address }
   }
 
   /** Threads that take part in a parallel loop, the caller among them. */

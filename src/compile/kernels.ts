@@ -1,0 +1,53 @@
+/** @file The kernels of a program, compiled and made one call, and kept for as long as the program is. */
+import type { Backend, Executable, ProgramExecutable, ProgramStep } from '../backend/backend.ts'
+import { launchEach } from '../backend/launch-each.ts'
+import { profiling } from '../backend/profiling.ts'
+import { dtypes } from '../core/dtype.ts'
+import { holdKernel, kernelOf, letGoKernel } from '../tensor/plan.ts'
+import { assert } from '../util/errors.ts'
+import type { Schedule } from './schedule.ts'
+
+/** Knows nothing of the program, so that it can be released when the collector has taken that. */
+export class ProgramKernels {
+  readonly #executable: ProgramExecutable
+  readonly #steps: readonly ProgramStep[]
+  readonly #backend: Backend
+  readonly #held: Executable[] = []
+  #isReleased = false
+
+  constructor(backend: Backend, { kernels, buffers }: Schedule) {
+    this.#backend = backend
+    this.#steps = kernels.map(({ step, specialize, operands, params }) => {
+      const { executable, sizes } = kernelOf(backend, step, specialize)
+      // At once, as the next one to be compiled may push others out.
+      holdKernel(backend, executable)
+      this.#held.push(executable)
+      return {
+        executable,
+        sizes,
+        params,
+        buffers: operands.map((x) => x.buffer),
+        offsets: operands.map((x) => x.offset),
+        elementBytes: step.group.buffers.map(({ dtype }) => dtypes[dtype].bytes),
+      }
+    })
+    const bytes = buffers.map((x) => x.bytes)
+    this.#executable = backend.program?.(this.#steps, bytes) ?? launchEach(this.#steps)
+  }
+
+  /** As `ProgramExecutable.run`. */
+  run(...run: Parameters<ProgramExecutable['run']>): number | undefined {
+    assert(!this.#isReleased, 'a program that was released is run')
+    // Who watches sees every kernel.
+    const executable = profiling === undefined ? this.#executable : launchEach(this.#steps)
+    return executable.run(...run)
+  }
+
+  /** Lets the kernels go; nobody runs the program any more. A second time does nothing. */
+  release(): void {
+    if (this.#isReleased) return
+    this.#isReleased = true
+    this.#executable.release?.()
+    for (const kernel of this.#held) letGoKernel(this.#backend, kernel)
+  }
+}

@@ -1,0 +1,141 @@
+/** @file Where the buffers of a program are in a run. */
+import type { Backend, Block } from '../backend/backend.ts'
+import { dtypes, type DType } from '../core/dtype.ts'
+import type { Layout } from '../core/layout.ts'
+import { engine } from '../tensor/engine.ts'
+import { noteBlock } from '../tensor/scope.ts'
+import { Tensor } from '../tensor/tensor.ts'
+import { config } from '../util/config.ts'
+import type { Heir, Home, MemoryPlan } from './homes.ts'
+import type { State } from './trace.ts'
+
+type HomeOf<K extends Home['kind']> = Home & { readonly kind: K } & { readonly buffer: number }
+
+/** A tensor's place in a buffer. */
+export interface View {
+  readonly buffer: number
+  readonly layout: Layout
+  /** Position of element 0. */
+  readonly offset: number
+  readonly dtype: DType
+}
+
+/** Fills a table of blocks: the arena's once, the others at each run. */
+export class Places {
+  /** By buffer: it begins `bases[i]` bytes into `blocks[i]`. */
+  readonly blocks: Block[] = []
+  readonly bases: number[] = []
+  readonly #backend: Backend
+  readonly #bytes: readonly number[]
+  readonly #states: readonly State[]
+  readonly #arenaBytes: number
+  readonly #inArena: readonly HomeOf<'arena'>[]
+  readonly #inputs: readonly HomeOf<'input'>[]
+  readonly #stateHomes: readonly HomeOf<'state'>[]
+  readonly #constants: readonly HomeOf<'constant'>[]
+  readonly #freshHomes: readonly HomeOf<'fresh'>[]
+  /** The arena, and what else is kept from run to run. */
+  readonly #own: Block[] = []
+
+  /** `bytes`: of each buffer. */
+  constructor(
+    backend: Backend,
+    { homes, arenaBytes }: MemoryPlan,
+    bytes: readonly number[],
+    states: readonly State[],
+  ) {
+    this.#backend = backend
+    this.#bytes = bytes
+    this.#states = states
+    this.#arenaBytes = arenaBytes
+    const at = <K extends Home['kind']>(kind: K) =>
+      homes.flatMap((home, buffer) =>
+        home.kind === kind ? [{ ...home, buffer } as HomeOf<K>] : [],
+      )
+    this.#inArena = at('arena')
+    this.#inputs = at('input')
+    this.#stateHomes = at('state')
+    this.#constants = at('constant')
+    this.#freshHomes = at('fresh')
+  }
+
+  /** Before a run. */
+  fill(inputs: readonly Tensor[]): void {
+    if (this.#own.length === 0) this.#fillArena()
+    for (const { buffer, index } of this.#inputs) this.#put(buffer, inputs[index]!)
+    for (const { buffer, slot } of this.#stateHomes)
+      this.#put(buffer, tensorOf(this.#states[slot]!))
+    for (const { buffer, tensor } of this.#constants) this.#put(buffer, tensor)
+    for (const { buffer, takesOver } of this.#freshHomes) {
+      const bytes = this.#bytes[buffer]!
+      const old = takesOver && this.#ownerOf(takesOver, bytes)
+      this.blocks[buffer] = old?.storage ?? this.#fresh(bytes)
+    }
+  }
+
+  /** After a run: keeps nothing alive that is not the program's own. */
+  forget(): void {
+    const { blocks } = this
+    const arena = this.#own[0]!
+    for (const { buffer } of this.#inputs) blocks[buffer] = arena
+    for (const { buffer } of this.#stateHomes) blocks[buffer] = arena
+    for (const { buffer } of this.#freshHomes) blocks[buffer] = arena
+  }
+
+  /** Frees the arena. */
+  release(): void {
+    for (const block of this.#own) this.#backend.free(block)
+  }
+
+  /** A tensor over a buffer, as it is after the run. */
+  tensor({ buffer, layout, offset, dtype }: View): Tensor {
+    const at = this.bases[buffer]! / dtypes[dtype].bytes + offset
+    return new Tensor(this.blocks[buffer]!, layout, at, dtype, this.#backend)
+  }
+
+  #put(buffer: number, t: Tensor): void {
+    this.blocks[buffer] = t.storage
+    this.bases[buffer] = t.offset * dtypes[t.dtype].bytes
+  }
+
+  #fresh(bytes: number): Block {
+    const block = this.#backend.allocate(bytes)
+    noteBlock(this.#backend, block)
+    return block
+  }
+
+  // Where memory is guarded, each buffer has a block of its own, to find kernels that stray in the arena.
+  #fillArena(): void {
+    const allocate = (bytes: number) => {
+      const block = this.#backend.allocate(bytes)
+      this.#own.push(block)
+      return block
+    }
+    const arena = allocate(Math.max(1, this.#arenaBytes))
+    for (let i = 0; i < this.#bytes.length; i++) {
+      this.blocks[i] = arena
+      this.bases[i] = 0
+    }
+    for (const { buffer, offset } of this.#inArena)
+      if (config.guard) this.blocks[buffer] = allocate(this.#bytes[buffer]!)
+      else this.bases[buffer] = offset
+  }
+
+  // The tensor whose memory the new content may be written to: nobody else reads it.
+  #ownerOf({ state, layout, offset }: Heir, bytes: number): Tensor | undefined {
+    const t = state.kind === 'cell' ? state.cell : state.leaf.gradSlot
+    if (t === undefined || t.storage.shares !== 1 || t.storage.saves !== 0) return undefined
+    if (state.kind === 'cell') return t
+    // A gradient that user code has seen may be kept.
+    const { storage } = t
+    const fits = t.layout === layout && t.offset === offset && storage.bytes === bytes
+    const isOurs = storage.internal && storage.pending === 1
+    return fits && isOurs && t.backend === this.#backend ? t : undefined
+  }
+}
+
+function tensorOf(state: State): Tensor {
+  if (state.kind === 'cell') return state.cell
+  const { gradSlot } = state.leaf
+  return gradSlot === undefined ? engine().zerosLike(state.leaf) : engine().contiguous(gradSlot)
+}

@@ -1,0 +1,62 @@
+/** @file Model compiles its steps: the same losses as operation by operation, one program per form of a batch. */
+import { expect, test } from 'vitest'
+import { manualSeed, rand, randint, TraceError, type Tensor } from 'tandem'
+import * as nn from 'tandem/nn'
+import { Model } from 'tandem/train'
+
+class Net extends nn.Module {
+  readonly conv = new nn.Conv2d(1, 4, 3)
+  readonly norm = new nn.BatchNorm2d(4)
+  readonly drop = new nn.Dropout(0.3)
+  readonly out = new nn.Linear(4 * 36, 3)
+  calls = 0
+  forward(x: Tensor): Tensor {
+    this.calls++
+    const hidden = this.norm.forward(this.conv.forward(x)).relu()
+    return this.out.forward(this.drop.forward(hidden).flatten({ startAxis: 1 }))
+  }
+}
+
+async function run(runEagerly: boolean) {
+  manualSeed(3)
+  const net = new Net()
+  const [x, y] = [rand([50, 1, 8, 8]), randint(0, 3, [50])]
+  const model = new Model(net)
+  model.compile({
+    optimizer: { name: 'adam', lr: 1e-2 },
+    loss: 'sparseCategoricalCrossentropy',
+    metrics: ['accuracy'],
+    runEagerly,
+  })
+  const { history } = await model.fit(x, y, { epochs: 3, batchSize: 16, seed: 1, verbose: 0 })
+  const result = await model.evaluate(x, y)
+  const state = Object.values(net.stateDict()).map((t) => [...t.dataSync()])
+  const predicted = (await model.predict(x)).dataSync()
+  return { history, result, state, predicted, calls: net.calls }
+}
+
+test('compiled and operation by operation agree to the last bit', async () => {
+  const { calls, ...compiled } = await run(false)
+  const { calls: eagerCalls, ...eager } = await run(true)
+  expect(compiled).toEqual(eager)
+  // Batches of 16 and of 2, in training, evaluation (of 32 and 18) and prediction.
+  expect(calls).toBe(6)
+  expect(eagerCalls).toBe(3 * 4 + 2 + 2)
+})
+
+test('a module that looks at elements is told how to run', async () => {
+  class Peeking extends nn.Module {
+    readonly inner = new nn.Linear(2, 2)
+    forward(x: Tensor): Tensor {
+      return x.sum().itemSync() > 0 ? this.inner.forward(x) : x
+    }
+  }
+  const [x, y] = [rand([4, 2]), rand([4, 2])]
+  const options = { optimizer: 'sgd', loss: 'meanSquaredError' } as const
+  const model = new Model(new Peeking()).compile(options)
+  const failed = await model.fit(x, y, { verbose: 0 }).catch((error: unknown) => error)
+  expect(failed).toBeInstanceOf(TraceError)
+  expect((failed as Error).message).toMatch(/compiled\.test\.ts.*runEagerly: true/s)
+  const eager = new Model(new Peeking()).compile({ ...options, runEagerly: true })
+  expect((await eager.fit(x, y, { verbose: 0 })).history.loss).toHaveLength(1)
+})
