@@ -10,6 +10,7 @@ import { checkOptions, DeviceError, GradError, TraceError, ValueError } from '..
 import type { Graph } from './graph.ts'
 import { Program } from './program.ts'
 import { trace, type Assumption } from './trace.ts'
+import { TraceHistory } from './trace-history.ts'
 import { takeApart, type Tree } from './tree.ts'
 
 export interface CompileOptions {
@@ -23,6 +24,8 @@ type AnyFunction = (...args: never[]) => unknown
 export type Compiled<F extends AnyFunction> = F & {
   /** The programs made so far, the latest last. */
   readonly programs: readonly CompiledProgram[]
+  /** How often it was traced, and why; `explain` says it in words. */
+  readonly traces: Pick<TraceHistory, 'count' | 'reasons'>
 }
 
 /** One program of a compiled function. */
@@ -67,12 +70,17 @@ export function compile<F extends AnyFunction>(fn: F, options: CompileOptions = 
   checkOptions('compile', options, ['name'])
   const name = options.name ?? (fn.name || 'program')
   const entries: Entry[] = []
+  const traces = new TraceHistory()
   const compiled = (...args: unknown[]): unknown => {
     // Inside another trace it is a part of that program.
     if (tracing !== undefined) return fn(...(args as never[]))
     const tree = takeApart('argument', args)
     const form = formOfCall(tree)
     const i = entries.findIndex((entry) => entry.form === form && holds(entry.assumptions))
+    if (i < 0) {
+      const reason = traces.add(tree.tensors, form, entries)
+      debug(2, () => `compile: ${name} is traced: ${reason}`)
+    }
     const entry = i < 0 ? record(name, fn, tree, form) : entries.splice(i, 1)[0]!
     entries.push(entry)
     if (entries.length > programLimit) entries.shift()!.program.release()
@@ -80,6 +88,7 @@ export function compile<F extends AnyFunction>(fn: F, options: CompileOptions = 
   }
   Object.defineProperties(compiled, {
     name: { value: name },
+    traces: { value: traces },
     programs: { get: () => entries.map(({ program }) => reportOf(program)) },
   })
   return compiled as unknown as Compiled<F>
