@@ -34,6 +34,7 @@ const BENCHES: Record<string, () => Promise<Bench>> = {
   cnn: () => import('./cnn.bench.ts'),
   attention: () => import('./attention.bench.ts'),
   sdpa: () => import('./sdpa.bench.ts'),
+  compiled: () => import('./compiled.bench.ts'),
   compile: () => import('./compile.bench.ts'),
   memory: () => import('./memory.bench.ts'),
   million: () => import('./million.bench.ts'),

@@ -12,6 +12,7 @@ import type { Graph } from './graph.ts'
 import { JointProgram, traceGradients, type TracedGradients } from './joint.ts'
 import { Program } from './program.ts'
 import { trace, type Assumption } from './trace.ts'
+import { TraceHistory } from './trace-history.ts'
 import { takeApart, type Tree } from './tree.ts'
 
 export interface CompileOptions {
@@ -25,6 +26,8 @@ type AnyFunction = (...args: never[]) => unknown
 export type Compiled<F extends AnyFunction> = F & {
   /** The programs made so far, the latest last. */
   readonly programs: readonly CompiledProgram[]
+  /** How often it was traced, and why; `explain` says it in words. */
+  readonly traces: Pick<TraceHistory, 'count' | 'reasons'>
 }
 
 /** One program of a compiled function. */
@@ -74,6 +77,7 @@ export function compile<F extends AnyFunction>(fn: F, options: CompileOptions = 
   checkOptions('compile', options, ['name'])
   const name = options.name ?? (fn.name || 'program')
   const entries: Entry[] = []
+  const traces = new TraceHistory()
   const compiled = (...args: unknown[]): unknown => {
     // Inside another trace it is a part of that program, and only eager operations are looked at for NaN.
     if (tracing !== undefined || config.checkNaN) return fn(...(args as never[]))
@@ -81,6 +85,10 @@ export function compile<F extends AnyFunction>(fn: F, options: CompileOptions = 
     const tree = takeApart('argument', args, { stays: (t) => t instanceof Cell })
     const form = formOfCall(tree)
     const i = entries.findIndex((entry) => entry.form === form && holds(entry.assumptions))
+    if (i < 0) {
+      const reason = traces.add(tree.tensors, form, entries)
+      debug(2, () => `compile: ${name} is traced: ${reason}`)
+    }
     const entry = i < 0 ? record(name, fn, tree, form) : entries.splice(i, 1)[0]!
     entries.push(entry)
     if (entries.length > programLimit) entries.shift()!.program.release()
@@ -88,6 +96,7 @@ export function compile<F extends AnyFunction>(fn: F, options: CompileOptions = 
   }
   Object.defineProperties(compiled, {
     name: { value: name },
+    traces: { value: traces },
     programs: { get: () => entries.map(reportOf) },
   })
   return compiled as unknown as Compiled<F>
