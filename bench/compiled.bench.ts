@@ -26,7 +26,7 @@ import { values } from './values.ts'
 const BERT = { batch: 1, tokens: 128, layers: settings.quick ? 2 : 12, width: 768, heads: 12 }
 const CHAIN = 4_000_000
 /** Long cases have few rounds. */
-const LONG = { warmUpSeconds: 0, rounds: 7 }
+const LONG = { warmUpSeconds: 0, rounds: 5 }
 
 const training = (name: TrainingName, plan: Case['plan'] = {}): Case => ({
   name: `${trainingCases[name].name}, ${threadsText()}`,
