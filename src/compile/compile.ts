@@ -10,6 +10,7 @@ import { config, debug } from '../util/config.ts'
 import { checkOptions, DeviceError, TraceError, ValueError } from '../util/errors.ts'
 import type { Graph } from './graph.ts'
 import { JointProgram, traceGradients, type TracedGradients } from './joint.ts'
+import { passNames, runPasses, type PassSwitches } from './passes.ts'
 import { Program } from './program.ts'
 import { trace, type Assumption } from './trace.ts'
 import { TraceHistory } from './trace-history.ts'
@@ -18,6 +19,8 @@ import { takeApart, type Tree } from './tree.ts'
 export interface CompileOptions {
   /** What the program is called in reports; by default the name of the function. */
   readonly name?: string
+  /** Passes over the graph that are not to run: `{ fold: false }`. By default all of them run. */
+  readonly passes?: PassSwitches
 }
 
 type AnyFunction = (...args: never[]) => unknown
@@ -74,7 +77,8 @@ export function compile<F extends AnyFunction>(fn: F, options: CompileOptions = 
     throw new ValueError(
       `compile: expected a function, received ${fn === null ? 'null' : typeof fn}. Of a module, pass (x) => model.forward(x)`,
     )
-  checkOptions('compile', options, ['name'])
+  checkOptions('compile', options, ['name', 'passes'])
+  checkOptions('compile: passes', options.passes, passNames)
   const name = options.name ?? (fn.name || 'program')
   const entries: Entry[] = []
   const traces = new TraceHistory()
@@ -89,7 +93,7 @@ export function compile<F extends AnyFunction>(fn: F, options: CompileOptions = 
       const reason = traces.add(tree.tensors, form, entries)
       debug(2, () => `compile: ${name} is traced: ${reason}`)
     }
-    const entry = i < 0 ? record(name, fn, tree, form) : entries.splice(i, 1)[0]!
+    const entry = i < 0 ? record(name, fn, tree, form, options.passes) : entries.splice(i, 1)[0]!
     entries.push(entry)
     if (entries.length > programLimit) entries.shift()!.program.release()
     return entry.run(tree)
@@ -128,9 +132,16 @@ function reportOf({ program, backward }: Entry): CompiledProgram {
   }
 }
 
-function record(name: string, fn: AnyFunction, tree: Tree, form: string): Entry {
+function record(
+  name: string,
+  fn: AnyFunction,
+  tree: Tree,
+  form: string,
+  passes: PassSwitches | undefined,
+): Entry {
   const begin = performance.now()
-  const { traced, result, args, joint } = traceCall(name, fn, tree)
+  const { traced: recorded, result, args, joint } = traceCall(name, fn, tree)
+  const traced = { ...recorded, graph: runPasses(recorded.graph, passes) }
   const { graph, backend, grads, assumptions } = traced
   const both = joint && new JointProgram(name, traced, joint)
   const program = both?.forward ?? new Program(backend, graph, traced)

@@ -10,10 +10,12 @@ import { FormatError } from '../util/errors.ts'
 import { GraphBuilder, placeOf } from './graph.ts'
 import type { Argument, Control, Graph, Part, Update, Value } from './graph.ts'
 import { specText } from './print.ts'
-import { viewMethods, viewStep, type Place, type ViewStep } from './view-text.ts'
+import type { Place } from './view-place.ts'
+import { viewMethods, viewStep, type ViewStep } from './view-text.ts'
 
 /**
- * The graph that a text describes. `constants` has those that it names. Throws a FormatError that says
+ * The graph that a text describes, in which shapes and dtypes may be left to inference. `constants` has
+ * those that it names. Throws a FormatError that says
  * where the text is not understood, and what an op says of inputs that do not fit.
  *
  * @example
@@ -178,12 +180,11 @@ class Parser {
     const reader = this.#reader
     const oneOrMore = <T>(item: () => T) => (reader.takes('[') ? reader.list(']', item) : [item()])
     const names = oneOrMore(() => reader.word('a name'))
-    reader.expect(':')
-    const specs = oneOrMore(() => this.#spec())
+    const specs = reader.takes(':') ? oneOrMore(() => this.#spec()) : undefined
     reader.expect('=')
     const results = this.#right()
-    const wanted = specs.map(specText).join()
     const found = results.map(specText).join()
+    const wanted = specs?.map(specText).join() ?? found
     if (found !== wanted || names.length !== results.length)
       throw new FormatError(
         `parseGraph: ${names.join(', ')} is said to be ${wanted}, but is ${found}`,
@@ -249,8 +250,11 @@ class Parser {
   }
 
   #argument(): Argument {
-    const { next } = this.#reader
-    if (!next.startsWith('$')) return this.#values.has(next) ? this.#value() : this.#number()
+    return this.#values.has(this.#reader.next) ? this.#value() : this.#scalar()
+  }
+
+  #scalar(): number | LiveNumber {
+    if (!this.#reader.next.startsWith('$')) return this.#number()
     return new LiveNumber(Number(this.#reader.take().slice(1)))
   }
 
@@ -280,7 +284,7 @@ class Parser {
     if (atoms.has(reader.next)) return atoms.get(reader.take())
     if (reader.next.startsWith('"')) return JSON.parse(reader.take()) as string
     if (reader.takes('[')) return reader.list(']', () => this.#data())
-    if (!reader.takes('{')) return this.#number()
+    if (!reader.takes('{')) return this.#scalar()
     const entries = reader.list('}', () => {
       const key = reader.word('a name')
       reader.expect(':')

@@ -2,6 +2,7 @@
 import type { DType } from '../core/dtype.ts'
 import type { Shape } from '../core/shape.ts'
 import type { Tensor } from '../tensor/tensor.ts'
+import { LiveNumber } from '../tensor/tracing.ts'
 import { isValue, type Argument, type Control, type Graph } from './graph.ts'
 import type { CallNode, ControlNode, Node, Part, Value } from './graph.ts'
 import { stepsOf } from './view-text.ts'
@@ -150,8 +151,7 @@ class Printer {
   }
 
   #argument(x: Argument): string {
-    if (isValue(x)) return this.#name(x)
-    return typeof x === 'number' ? text(x) : `$${x.slot}`
+    return isValue(x) ? this.#name(x) : text(x)
   }
 
   // The name it has, or else one like the name it wants.
@@ -169,6 +169,7 @@ class Printer {
 
 function text(x: unknown): string {
   if (Object.is(x, -0)) return '-0'
+  if (x instanceof LiveNumber) return `$${x.slot}`
   if (typeof x === 'string') return JSON.stringify(x)
   if (Array.isArray(x)) return `[${x.map(text).join(', ')}]`
   if (typeof x !== 'object' || x === null) return String(x)

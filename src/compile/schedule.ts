@@ -16,7 +16,7 @@ import {
   type Graph,
   type Value,
 } from './graph.ts'
-import { printGraph } from './print-graph.ts'
+import { printGraph } from './print.ts'
 
 /** A buffer that kernels read and write. */
 export interface Buffer {

@@ -1,12 +1,7 @@
 /** @file Views as the methods that make them: reshape, permute, expand, slice. */
-import { expandLayout, layoutOf, reshapeLayout, type Layout } from '../core/layout.ts'
+import { expandLayout, layoutOf, reshapeLayout } from '../core/layout.ts'
 import { rowMajorStrides, sizeOf, type Shape } from '../core/shape.ts'
-
-/** A layout of the elements of something else, and where its element 0 is. */
-export interface Place {
-  readonly layout: Layout
-  readonly offset: number
-}
+import type { Place } from './view-place.ts'
 
 /** A method of a view, and its arguments as they are printed. */
 export interface ViewStep {
