@@ -2,10 +2,15 @@
 import { UnsupportedError, ValueError } from '../util/errors.ts'
 import type * as nodeFiles from './files.node.ts'
 
+/** Whether there is a file system here: not in a browser. */
+export function hasFiles(): boolean {
+  const { process } = globalThis as { process?: { versions?: { node?: string } } }
+  return process?.versions?.node !== undefined
+}
+
 /** Reading and writing files. Throws an UnsupportedError in a browser, naming what works there. */
 export async function files(where: string, instead: string): Promise<typeof nodeFiles> {
-  const { process } = globalThis as { process?: { versions?: { node?: string } } }
-  if (process?.versions?.node === undefined)
+  if (!hasFiles())
     throw new UnsupportedError(`${where}: a browser has no file system. Use ${instead}`)
   return import('./files.node.ts')
 }

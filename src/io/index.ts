@@ -22,3 +22,12 @@ export {
 export { loadModel, saveModel } from './model-files.ts'
 export { loadCheckpoint, saveCheckpoint, type Training } from './checkpoint.ts'
 export { fromNpy, loadNpy, saveNpy, toNpy } from './npy.ts'
+export {
+  graphToBytes,
+  loadGraph,
+  saveGraph,
+  type LoadGraphOptions,
+  type SaveGraphOptions,
+} from './graph-files.ts'
+export { LoadedGraph, type SignatureInfo, type TensorSpec } from './loaded-graph.ts'
+export type { GraphModel, GraphSignature, InputExample } from './graph-trace.ts'

@@ -33,7 +33,7 @@ export async function childPrograms(library: string): Promise<ChildPrograms> {
       { name: 'root', resolveId: (id) => (id.startsWith('@/') ? resolve(id.slice(2)) : null) },
     ],
   })
-  await bundle.write({ file: join(folder, 'library.mjs') })
+  await bundle.write({ file: join(folder, 'library.mjs'), codeSplitting: false })
   await bundle.close()
   let count = 0
   return {

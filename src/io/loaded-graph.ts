@@ -1,0 +1,156 @@
+/** @file A saved graph, ready to run: programs made from data, on the backend of what they are given. */
+import type { Backend } from '../backend/backend.ts'
+import { Program } from '../compile/program.ts'
+import { formatShape, sameShape } from '../core/shape.ts'
+import { Buffer } from '../tensor/cell.ts'
+import { engine } from '../tensor/engine.ts'
+import type { OutputSpec } from '../tensor/op.ts'
+import { defaultGenerator } from '../tensor/random.ts'
+import { noGrad } from '../tensor/tape.ts'
+import { Tensor } from '../tensor/tensor.ts'
+import { tracing } from '../tensor/tracing.ts'
+import {
+  DeviceError,
+  DTypeError,
+  ShapeError,
+  UnsupportedError,
+  ValueError,
+} from '../util/errors.ts'
+import type { ReadSignature } from './graph-document.ts'
+
+/** Shape and dtype of an input or output. */
+export type TensorSpec = OutputSpec
+
+/** What a function of a saved graph takes and returns. */
+export interface SignatureInfo {
+  /** By name, in the order of the function that was saved. */
+  readonly inputs: Readonly<Record<string, TensorSpec>>
+  /** What is returned, with a spec in the place of each tensor. */
+  readonly outputs: unknown
+}
+
+/** A graph that `loadGraph` has read. */
+export class LoadedGraph {
+  /** What can be run, by name. */
+  readonly signatures: Readonly<Record<string, SignatureInfo>>
+  /** The tensors that the functions share, by name. */
+  readonly weights: Readonly<Record<string, Tensor>>
+  readonly #slots: readonly Tensor[]
+  readonly #read: ReadonlyMap<string, ReadSignature>
+  readonly #cells = new Map<Backend, readonly Buffer[]>()
+  readonly #programs = new Map<ReadSignature, Map<Backend, Program>>()
+  readonly #backend: Backend
+
+  /** `weights` are in the order of their slots, on the backend given. */
+  constructor(
+    read: ReadonlyMap<string, ReadSignature>,
+    weights: ReadonlyMap<string, Tensor>,
+    backend: Backend,
+  ) {
+    this.#read = read
+    this.weights = Object.fromEntries(weights)
+    this.#slots = [...weights.values()]
+    this.#backend = backend
+    this.signatures = Object.fromEntries([...read].map(([name, x]) => [name, describe(x)]))
+  }
+
+  /**
+   * Runs a function on tensors by name, without gradients, and gives what it returned when it was
+   * saved. It runs where its inputs are. Throws a ValueError for a name that is missing or unknown, a
+   * ShapeError or DTypeError for an input that is not as in `signatures`.
+   *
+   * @example
+   * const graph = await loadGraph(await graphToBytes(new nn.ReLU(), { predict: { inputs: { x: { shape: [3] } } } }))
+   * graph.run('predict', { x: tensor([-1, 0, 2]) }) // -> tensor([0, 0, 2], float32, cpu)
+   */
+  run<Result = Tensor>(name: string, inputs: Readonly<Record<string, Tensor>>): Result {
+    const signature = this.#read.get(name)
+    if (signature === undefined)
+      throw new ValueError(
+        `run: there is no signature '${name}'. Expected one of ${[...this.#read.keys()].join(', ')}`,
+      )
+    if (tracing !== undefined)
+      throw new UnsupportedError(
+        `run: a loaded graph cannot become a part of another program. Call '${name}' outside of the compiled function`,
+      )
+    const tensors = checkInputs(name, signature, inputs)
+    const backend = backendOf(tensors) ?? this.#backend
+    const outputs = noGrad(() =>
+      this.#program(signature, backend).run(tensors.map((t) => engine().contiguous(t))),
+    )
+    return signature.result((i) => outputs[i]!) as Result
+  }
+
+  #program(signature: ReadSignature, backend: Backend): Program {
+    let programs = this.#programs.get(signature)
+    if (programs === undefined) this.#programs.set(signature, (programs = new Map()))
+    let program = programs.get(backend)
+    if (program === undefined) {
+      const { graph, draws } = signature
+      const states = this.#weightsOn(backend).map((cell) => ({ kind: 'cell', cell }) as const)
+      const actions = draws.map((count, i) => ({
+        kind: 'numbers' as const,
+        slot: 4 * i,
+        count: 4,
+        compute: () => defaultGenerator.draw(count),
+      }))
+      const numberCount = 4 * draws.length
+      program = new Program(backend, graph, { states, grads: [], actions, numberCount })
+      programs.set(backend, program)
+    }
+    return program
+  }
+
+  #weightsOn(backend: Backend): readonly Buffer[] {
+    let cells = this.#cells.get(backend)
+    if (cells === undefined) {
+      cells = this.#slots.map((t) => new Buffer(t.to(backend.name)))
+      this.#cells.set(backend, cells)
+    }
+    return cells
+  }
+}
+
+function describe({ inputs, graph, result }: ReadSignature): SignatureInfo {
+  const spec = ({ shape, dtype }: OutputSpec): TensorSpec => ({ shape, dtype })
+  return {
+    inputs: Object.fromEntries([...inputs].map(([name, x]) => [name, spec(x)])),
+    outputs: result((i) => spec(graph.outputs[i]!)),
+  }
+}
+
+function checkInputs(
+  name: string,
+  { inputs: wanted }: ReadSignature,
+  inputs: Readonly<Record<string, Tensor>>,
+): Tensor[] {
+  const where = `run: '${name}'`
+  const expected = `Expected ${[...wanted].map(([key, x]) => `${key}: ${text(x)}`).join(', ') || 'none'}`
+  if (typeof inputs !== 'object' || inputs === null || inputs instanceof Tensor)
+    throw new ValueError(`${where}: inputs go by their names. ${expected}`)
+  const unknown = Object.keys(inputs).find((key) => !wanted.has(key))
+  if (unknown !== undefined)
+    throw new ValueError(`${where}: there is no input '${unknown}'. ${expected}`)
+  return [...wanted].map(([key, spec]) => {
+    const given = Object.hasOwn(inputs, key) ? inputs[key] : undefined
+    if (!(given instanceof Tensor))
+      throw new ValueError(
+        `${where}: input '${key}' is ${given === undefined ? 'missing' : `of type ${typeof given}`}. ${expected}`,
+      )
+    const isSame = sameShape(given.shape, spec.shape)
+    if (isSame && given.dtype === spec.dtype) return given
+    throw new (isSame ? DTypeError : ShapeError)(
+      `${where}: input '${key}' is ${text(given)}. Expected ${text(spec)}${isSame ? `; cast it: ${key}.cast('${spec.dtype}')` : ''}`,
+    )
+  })
+}
+
+const text = ({ dtype, shape }: OutputSpec) => `${dtype} ${formatShape(shape)}`
+
+function backendOf(tensors: readonly Tensor[]): Backend | undefined {
+  const other = tensors.find((t) => t.backend !== tensors[0]!.backend)
+  if (other === undefined) return tensors[0]?.backend
+  throw new DeviceError(
+    `run: inputs on ${tensors[0]!.device} and ${other.device}. Move them to one device: x.to('${tensors[0]!.device}')`,
+  )
+}
