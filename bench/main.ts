@@ -34,6 +34,7 @@ const BENCHES: Record<string, () => Promise<Bench>> = {
   cnn: () => import('./cnn.bench.ts'),
   attention: () => import('./attention.bench.ts'),
   sdpa: () => import('./sdpa.bench.ts'),
+  compiled: () => import('./compiled.bench.ts'),
   compile: () => import('./compile.bench.ts'),
   memory: () => import('./memory.bench.ts'),
   million: () => import('./million.bench.ts'),
@@ -47,7 +48,7 @@ Benchmarks: ${Object.keys(BENCHES).join(', ')}; all of them unless named.
   --json           one line of JSON per case
   --no-peers       Tandem alone
   --peer TEXT      only peers whose name contains TEXT
-  --only TEXT      only cases whose name contains TEXT
+  --only TEXT      only cases whose name contains TEXT, and no figures
   --threads N      threads that every contender may use      (default: 1)
   --backend NAME   Tandem's backend                          (default: the library's)
   --quick          fewer and shorter rounds, fewer cases: to see that it runs, not to quote`
@@ -113,7 +114,9 @@ async function runBench(name: string): Promise<void> {
     print({ name: 'peak of fused multiply-adds', unit: 'GFLOP/s', value: limit })
     context.peak = limit
   } else if (limit !== undefined) skip('the peak', limit)
-  for (const figure of (await bench.figures?.()) ?? []) print(figure)
+  // Whoever wants certain cases does not wait for figures.
+  const figures = options.only === '' ? await bench.figures?.() : undefined
+  for (const figure of figures ?? []) print(figure)
 
   const results: { test: Case; result: CaseResult }[] = []
   for (const test of bench.cases ?? []) {

@@ -4,8 +4,8 @@ import type { Case, Contender } from './harness.ts'
 import type { JaxArray } from './peer-types.ts'
 import { JAX, loadJax, loadTfjs, TFJS } from './peers.ts'
 import { threadsText } from './settings.ts'
-import { loadTandem, tandemTraining, tensorOf } from './tandem.ts'
-import { TORCH, torchContender } from './torch.ts'
+import { tandemSteps, torchSteps } from './steps.ts'
+import { TORCH } from './torch.ts'
 import { labels, sizeOf } from './values.ts'
 
 const BATCH = 64
@@ -14,34 +14,20 @@ const RATE = 1e-3
 /** Training steps in one run; an epoch of tfjs' `fit`. */
 const STEPS = 16
 
-const torchStep = torchContender('mlp', { batch: BATCH, sizes: SIZES, rate: RATE, steps: STEPS })
-
 export const cases: Case[] = [
   {
     name: `784-128-10, batch ${BATCH}, Adam, eager, ${threadsText()}`,
     unit: 'steps/s',
     better: 'higher',
     work: STEPS,
-    contenders: { tandem: tandemStep, [TORCH]: torchStep, [TFJS]: tfjsFit, [JAX]: jaxStep },
+    contenders: {
+      tandem: tandemSteps('mlp'),
+      [TORCH]: torchSteps('mlp'),
+      [TFJS]: tfjsFit,
+      [JAX]: jaxStep,
+    },
   },
 ]
-
-async function tandemStep(): Promise<Contender> {
-  const tandem = await loadTandem()
-  const { nn, optim } = tandem
-  const model = new nn.Sequential(
-    new nn.Linear(SIZES[0], SIZES[1]),
-    new nn.ReLU(),
-    new nn.Linear(SIZES[1], SIZES[2]),
-  )
-  return tandemTraining({
-    model,
-    optimizer: new optim.Adam(model.parameters(), { lr: RATE }),
-    x: tensorOf(tandem, [BATCH, SIZES[0]], 1),
-    y: tandem.tensor(labels(BATCH, SIZES[2])),
-    steps: STEPS,
-  })
-}
 
 async function tfjsFit(): Promise<Contender> {
   const tf = await loadTfjs()

@@ -87,13 +87,13 @@ export function tableLines(
   const lines = Object.entries(result).map(([name, { median, min, max }]) => {
     const spread = `${format(min)} .. ${format(max)}`
     const share = peak === undefined ? '' : `  ${Math.round((100 * median) / peak)} % of the peak`
-    return `  ${name.padEnd(16)}${format(median).padStart(10)} ${test.unit.padEnd(8)} ${spread}${share}`
+    return `  ${name.padEnd(22)}${format(median).padStart(10)} ${test.unit.padEnd(8)} ${spread}${share}`
   })
   const ratio = ratioToBestPeer(test, result)
   const best = ratioToBestPeer(test, result, 'best')
   if (ratio !== undefined && best !== undefined)
     lines.push(
-      `  ${'ratio'.padEnd(16)}${format(ratio).padStart(10)}          ${format(best)} of best rounds`,
+      `  ${'ratio'.padEnd(22)}${format(ratio).padStart(10)}          ${format(best)} of best rounds`,
     )
   return [`${bench}: ${test.name}`, ...lines]
 }

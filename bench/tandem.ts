@@ -5,6 +5,7 @@ import type * as root from '../src/index.ts'
 import type * as nn from '../src/nn/index.ts'
 import type * as optim from '../src/optim/index.ts'
 import { NotInstalled, type Contender } from './harness.ts'
+import { fillParameters, type Layer } from './models.ts'
 import { sampleOf, sizeOf, values } from './values.ts'
 
 export type Tensor = root.Tensor
@@ -44,7 +45,7 @@ export function tandemContender(compute: () => Tensor): Contender {
 }
 
 export interface Training {
-  readonly model: { forward(x: Tensor): Tensor }
+  readonly model: Layer
   readonly optimizer: optim.Optimizer
   readonly x: Tensor
   readonly y: Tensor
@@ -52,25 +53,39 @@ export interface Training {
   readonly steps: number
 }
 
-/** A contender that trains on one batch again and again, as everybody writes it. */
-export function tandemTraining({ model, optimizer, x, y, steps }: Training): Contender {
-  const step = () => {
-    optimizer.zeroGrad()
-    const loss = model.forward(x).crossEntropy(y)
-    loss.backward()
-    optimizer.step()
-    return loss
-  }
+/** Steps whose losses all contenders must agree on. */
+const LOSSES = 3
+
+/** A contender that trains on one batch again and again, as everybody writes it; `compile` may speed a step up. */
+export async function tandemTraining(
+  tandem: Tandem,
+  training: Training,
+  compile: (step: () => Tensor) => () => Tensor = (step) => step,
+): Promise<Contender> {
+  fillParameters(tandem, training.model)
+  const step = compile(() => trainingStep(training))
+  const losses: number[] = []
+  for (let i = 0; i < LOSSES; i++) losses.push(await step().item())
   let loss: Tensor
   return {
     run() {
-      for (let i = 0; i < steps; i++) loss = step()
+      for (let i = 0; i < training.steps; i++) loss = step()
     },
     async finish() {
       const value = await loss.item()
       if (!Number.isFinite(value)) throw new Error(`tandem: the loss is ${value}`)
     },
+    sample: () => losses,
   }
+}
+
+/** One step: the loss, its gradients, the update. */
+export function trainingStep({ model, optimizer, x, y }: Training): Tensor {
+  optimizer.zeroGrad()
+  const loss = model.forward(x).crossEntropy(y)
+  loss.backward()
+  optimizer.step()
+  return loss
 }
 
 function firstElement(x: Tensor): Tensor {

@@ -1,6 +1,6 @@
 /** @file PyTorch as a contender: a process of its own that takes its turns like everybody else. */
 
-import { spawn, type ChildProcessWithoutNullStreams } from 'node:child_process'
+import { spawn, spawnSync, type ChildProcessWithoutNullStreams } from 'node:child_process'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { createInterface, type Interface } from 'node:readline'
@@ -12,6 +12,9 @@ const python = join(folder, '.venv', 'bin', 'python')
 
 /** PyTorch's name in results, with the version that is installed. */
 export const TORCH = `torch ${installedVersion()}`
+
+/** The same by `torch.compile`. */
+export const TORCH_COMPILED = `${TORCH}, compiled`
 
 /**
  * Blocks of the sizes that occur here are kept by malloc rather than given back and faulted in again,
@@ -29,29 +32,37 @@ const SPIN_MILLISECONDS = 20
 /** A contender for one case of `bench/peers/torch_cases.py`, by the bench's name and its arguments. */
 export function torchContender(bench: string, options: Record<string, unknown>): Setup {
   return async (): Promise<Contender> => {
-    const peer = (running ??= startPeer())
+    // Both ways of running a case take part in one comparison.
+    const kind = options['compiled'] === true ? 'compiled' : 'eager'
+    const peer = running.get(kind) ?? startPeer()
+    running.set(kind, peer)
     const { threads } = settings
     await peer.ask(`setup ${JSON.stringify({ bench, threads, ...options })}`)
     return {
       batch: async (count) => Number(await peer.ask(`batch ${count}`)),
       ...(threads > 1 && { settle: SPIN_MILLISECONDS }),
-      ...(!isTraining(bench) && {
-        sample: async () => JSON.parse(await peer.ask('sample')) as number[],
-      }),
+      sample: async () => JSON.parse(await peer.ask('sample')) as number[],
     }
   }
 }
 
-/** Ends the process, if one was started. */
-export function closeTorch(): void {
-  running?.close()
-  running = undefined
+/** Bytes that a case takes at most, above those of PyTorch idle; undefined where it is not installed. */
+export function torchMemory(bench: string, options: Record<string, unknown>): number | undefined {
+  if (!existsSync(python)) return undefined
+  const text = JSON.stringify({ bench, threads: settings.threads, ...options })
+  const program = join(folder, 'torch_memory.py')
+  const { status, stdout, stderr } = spawnSync(python, [program, text], { encoding: 'utf8' })
+  if (status !== 0) throw new Error(`torch_memory failed:\n${stderr}`)
+  return Number(stdout)
 }
 
-let running: Peer | undefined
+/** Ends the processes that were started. */
+export function closeTorch(): void {
+  for (const peer of running.values()) peer.close()
+  running.clear()
+}
 
-/** Losses of training runs start from other random numbers in every library. */
-const isTraining = (bench: string): boolean => ['mlp', 'cnn', 'attention'].includes(bench)
+const running = new Map<'eager' | 'compiled', Peer>()
 
 function startPeer(): Peer {
   if (!existsSync(python)) throw new NotInstalled('not installed; run bench/peers/setup')
@@ -86,6 +97,7 @@ class Peer {
       this.#failed = reject
       this.#child.stdin.write(`${line}\n`)
     })
+    if (answer.startsWith('missing ')) throw new NotInstalled(answer.slice('missing '.length))
     if (answer.startsWith('error ')) throw new Error(`torch peer: ${answer} (asked: ${line})`)
     return answer
   }

@@ -4,7 +4,8 @@
     batch N                                     runs it N times        -> seconds, by this process' clock
     sample                                      of the last result     -> a list of numbers, or null
 
-Between batches it waits for the next line and uses no processor time. Errors are answered as `error TEXT`.
+Between batches it waits for the next line and uses no processor time. Errors are answered as `error TEXT`, and
+`missing TEXT` says why a case cannot run here.
 """
 
 import gc
@@ -14,7 +15,7 @@ import time
 
 import torch
 
-from torch_cases import CASES
+from torch_cases import CASES, Unavailable
 
 
 def answer(case, line):
@@ -48,6 +49,8 @@ def main():
             case = None
         try:
             case, text = answer(case, line)
+        except Unavailable as reason:
+            text = f"missing {reason}"
         except Exception as error:  # told to the other side, which decides
             text = f"error {type(error).__name__}: {error}".replace("\n", " ")
         print(text, flush=True)

@@ -1,5 +1,6 @@
 /** @file A program on a backend that has no better way: its kernels are launched one by one. */
 import type { Block, ProgramExecutable, ProgramStep } from './backend.ts'
+import { launchKernel } from './profiling.ts'
 
 /** Launches the steps in order. */
 export function launchEach(steps: readonly ProgramStep[]): ProgramExecutable {
@@ -17,7 +18,8 @@ function launch(
   bases: readonly number[],
   numbers: readonly number[],
 ): boolean {
-  return executable.launch(
+  return launchKernel(
+    executable,
     buffers.map((buffer) => blocks[buffer]!),
     buffers.map((buffer, i) => bases[buffer]! / elementBytes[i]! + offsets[i]!),
     sizes,

@@ -1,6 +1,7 @@
 /** @file What becomes of the sums of a tile: passed on to the next block of the depth, or finished and stored. */
 import type { ScalarType } from '../core/dtype.ts'
 import type { Place, Value, Variable } from '../ir/loops.ts'
+import { visitAll } from '../ir/group.ts'
 import { bindFlat } from './contract-access.ts'
 import type { Outcome, Result } from './contract-pattern.ts'
 import { memoryOf, type Emitter } from './emitter.ts'
@@ -38,16 +39,27 @@ interface Line extends Corner {
   readonly mask?: Value
 }
 
+/** With up to this many operations, sums are finished in the registers where they are. */
+const mostInPlace = 6
+
 /** Writes the sums of tiles. */
 export class TileOutput {
   readonly #b: Emitter
   readonly #out: Outcome
   readonly #options: OutputOptions
+  /** Whether what is made of a sum takes more than a few operations. */
+  readonly #isLong: boolean
 
   constructor(b: Emitter, out: Outcome, options: OutputOptions) {
     this.#b = b
     this.#out = out
     this.#options = options
+    let operations = 0
+    visitAll(
+      out.results.map(({ value }) => value),
+      (e) => e.kind === 'op' && operations++,
+    )
+    this.#isLong = operations > mostInPlace
   }
 
   /** Whether vectors that start at this column end before `end` and stay in one contiguous run of the output. */
@@ -81,20 +93,43 @@ export class TileOutput {
       })
       return b.when(turn.isLast, () => this.write(sums, corner, end, fits, undefined))
     }
-    if (!isVector) return this.#edge(lines, corner, end, turn)
-    if (this.#options.isWhole) return this.#finish(lines, turn)
+    const edge = () => this.#edge(lines, corner, end, turn)
+    // Long expressions want registers of their own: the sums leave theirs, and come back row by row.
+    const isKept = !isVector || this.#isLong
+    if (isKept) this.#keepAll(lines)
+    if (!isVector) return edge()
+    const whole = () => (isKept ? this.#finishKept(lines, turn) : this.#finish(lines, turn))
+    if (this.#options.isWhole) return whole()
     const isWhole = b.op('and', [fits, b.op('le', [b.add(corner.row, sums.length), end.row])])
-    b.when(isWhole, () => this.#finish(lines, turn))
-    b.when(b.op('not', [isWhole]), () => this.#edge(lines, corner, end, turn))
+    b.when(isWhole, whole)
+    b.when(b.op('not', [isWhole]), () => {
+      if (!isKept) this.#keepAll(lines)
+      edge()
+    })
   }
 
-  // A tile that hangs over the edge: its sums go through memory, and those inside are finished row by
+  #keepAll(lines: readonly Line[]): void {
+    const b = this.#b
+    const { room } = this.#options
+    lines.forEach(({ sum }, i) => this.#keep(room(b.int(0), i * sum.lanes), b.read(sum)))
+  }
+
+  #finishKept(lines: readonly Line[], turn: Turn | undefined): void {
+    const b = this.#b
+    const { room } = this.#options
+    const [{ row, column, sum }] = lines as [Line]
+    b.loop(b.int(0), b.int(lines.length), 1, (i) => {
+      const own = b.variable(this.#kept(room(b.mul(i, sum.lanes), 0), sum.type, sum.lanes))
+      this.#finish([{ row: b.add(row, i), column, sum: own }], turn)
+    })
+  }
+
+  // A tile that hangs over the edge: its sums lie in memory, and those inside are finished row by
   // row, in parts that lie side by side in the output, or else one by one.
   #edge(lines: readonly Line[], corner: Corner, end: Corner, turn: Turn | undefined): void {
     const b = this.#b
     const { room, hasMasks, isVector } = this.#options
     const { lanes, type } = lines[0]!.sum
-    lines.forEach(({ sum }, i) => this.#keep(room(b.int(0), i * lanes), b.read(sum)))
     const rows = b.min(b.sub(end.row, corner.row), lines.length)
     const columns = b.min(b.sub(end.column, corner.column), lanes)
     b.loop(b.int(0), rows, 1, (i) => {

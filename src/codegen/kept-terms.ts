@@ -62,8 +62,10 @@ export function findKeptTerms(s: ExprBuilder, group: Group): KeptTerms | undefin
   return undefined
 }
 
-// Whether some row below has to be made of simpler ones.
-function isCostly(e: Expr): boolean {
+// Whether some row below has to be made of simpler ones. Fused terms share much: each is looked at once.
+function isCostly(e: Expr, seen = new Set<Expr>()): boolean {
+  if (seen.has(e)) return false
+  seen.add(e)
   if (e.kind === 'op' && scalarOp(e.op).decompose !== undefined && e.op !== 'fma') return true
-  return e.kind !== 'reduce' && childrenOf(e).some(isCostly)
+  return e.kind !== 'reduce' && childrenOf(e).some((child) => isCostly(child, seen))
 }

@@ -10,13 +10,17 @@ import { config, debug } from '../util/config.ts'
 import { checkOptions, DeviceError, TraceError, ValueError } from '../util/errors.ts'
 import type { Graph } from './graph.ts'
 import { JointProgram, traceGradients, type TracedGradients } from './joint.ts'
+import { passNames, runPasses, type PassSwitches } from './passes.ts'
 import { Program } from './program.ts'
 import { trace, type Assumption } from './trace.ts'
+import { TraceHistory } from './trace-history.ts'
 import { takeApart, type Tree } from './tree.ts'
 
 export interface CompileOptions {
   /** What the program is called in reports; by default the name of the function. */
   readonly name?: string
+  /** Passes over the graph that are not to run: `{ fold: false }`. By default all of them run. */
+  readonly passes?: PassSwitches
 }
 
 type AnyFunction = (...args: never[]) => unknown
@@ -25,6 +29,8 @@ type AnyFunction = (...args: never[]) => unknown
 export type Compiled<F extends AnyFunction> = F & {
   /** The programs made so far, the latest last. */
   readonly programs: readonly CompiledProgram[]
+  /** How often it was traced, and why; `explain` says it in words. */
+  readonly traces: Pick<TraceHistory, 'count' | 'reasons'>
 }
 
 /** One program of a compiled function. */
@@ -71,9 +77,11 @@ export function compile<F extends AnyFunction>(fn: F, options: CompileOptions = 
     throw new ValueError(
       `compile: expected a function, received ${fn === null ? 'null' : typeof fn}. Of a module, pass (x) => model.forward(x)`,
     )
-  checkOptions('compile', options, ['name'])
+  checkOptions('compile', options, ['name', 'passes'])
+  checkOptions('compile: passes', options.passes, passNames)
   const name = options.name ?? (fn.name || 'program')
   const entries: Entry[] = []
+  const traces = new TraceHistory()
   const compiled = (...args: unknown[]): unknown => {
     // Inside another trace it is a part of that program, and only eager operations are looked at for NaN.
     if (tracing !== undefined || config.checkNaN) return fn(...(args as never[]))
@@ -81,13 +89,18 @@ export function compile<F extends AnyFunction>(fn: F, options: CompileOptions = 
     const tree = takeApart('argument', args, { stays: (t) => t instanceof Cell })
     const form = formOfCall(tree)
     const i = entries.findIndex((entry) => entry.form === form && holds(entry.assumptions))
-    const entry = i < 0 ? record(name, fn, tree, form) : entries.splice(i, 1)[0]!
+    if (i < 0) {
+      const reason = traces.add(tree.tensors, form, entries)
+      debug(2, () => `compile: ${name} is traced: ${reason}`)
+    }
+    const entry = i < 0 ? record(name, fn, tree, form, options.passes) : entries.splice(i, 1)[0]!
     entries.push(entry)
     if (entries.length > programLimit) entries.shift()!.program.release()
     return entry.run(tree)
   }
   Object.defineProperties(compiled, {
     name: { value: name },
+    traces: { value: traces },
     programs: { get: () => entries.map(reportOf) },
   })
   return compiled as unknown as Compiled<F>
@@ -119,9 +132,16 @@ function reportOf({ program, backward }: Entry): CompiledProgram {
   }
 }
 
-function record(name: string, fn: AnyFunction, tree: Tree, form: string): Entry {
+function record(
+  name: string,
+  fn: AnyFunction,
+  tree: Tree,
+  form: string,
+  passes: PassSwitches | undefined,
+): Entry {
   const begin = performance.now()
-  const { traced, result, args, joint } = traceCall(name, fn, tree)
+  const { traced: recorded, result, args, joint } = traceCall(name, fn, tree)
+  const traced = { ...recorded, graph: runPasses(recorded.graph, passes) }
   const { graph, backend, grads, assumptions } = traced
   const both = joint && new JointProgram(name, traced, joint)
   const program = both?.forward ?? new Program(backend, graph, traced)
@@ -135,8 +155,8 @@ function record(name: string, fn: AnyFunction, tree: Tree, form: string): Entry 
     const argument = args.indexOf(leaf)
     return argument < 0 ? { of: () => leaf } : { of: ({ tensors }: Tree) => tensors[argument]! }
   }
-  // Gradients of other leaves are the program's business.
-  const targets = grads
+  // The program sees to the gradients of all others.
+  const argumentGrads = grads
     .filter(({ leaf }) => args.includes(leaf))
     .map(({ leaf, output }) => ({ ...place(leaf), output }))
   const leaves = joint?.leaves.map(place) ?? []
@@ -154,7 +174,7 @@ function record(name: string, fn: AnyFunction, tree: Tree, form: string): Entry 
           leaves.map(({ of }) => of(called)),
           returnedCount,
         ) ?? program.run(inputs)
-      for (const { of, output } of targets)
+      for (const { of, output } of argumentGrads)
         setGrad(of(called), output === undefined ? undefined : outputs[output]!)
       return result.rebuild(outputs)
     },

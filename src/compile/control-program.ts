@@ -17,10 +17,11 @@ export class ControlProgram {
   /** Kernels of all parts. */
   readonly kernelCount: number
   readonly #run: Run
-  readonly #parts: readonly Runnable[]
+  readonly #programs: readonly Runnable[]
 
   constructor(node: ControlNode, compile: (graph: Graph) => Runnable) {
     const programs: Runnable[] = []
+    this.#programs = programs
     const part = ({ graph, inputs }: Part): Run => {
       const program = compile(graph)
       programs.push(program)
@@ -32,7 +33,6 @@ export class ControlProgram {
     }
     const { control, results } = node
     this.node = node
-    this.#parts = programs
     this.#run =
       control.kind === 'cond'
         ? branch(part(control.whenTrue), part(control.whenFalse))
@@ -40,14 +40,14 @@ export class ControlProgram {
     this.kernelCount = programs.reduce((sum, program) => sum + program.kernelCount, 0)
   }
 
+  /** Gives memory and kernels back. */
+  release(): void {
+    for (const program of this.#programs) program.release()
+  }
+
   /** Runs on the node's inputs. The results have memory of their own. */
   run(inputs: readonly Tensor[], numbers: readonly number[]): Tensor[] {
     return this.#run(inputs, numbers)
-  }
-
-  /** Gives the parts' memory and kernels back. */
-  release(): void {
-    for (const part of this.#parts) part.release()
   }
 }
 

@@ -9,7 +9,7 @@ import { makeOp } from '../tensor/op.ts'
 import { enableGrad, GradNode, isRecording, lastSequence, noGrad } from '../tensor/tape.ts'
 import type { Tensor } from '../tensor/tensor.ts'
 import { GradError, TraceError } from '../util/errors.ts'
-import type { Recorder, TracedPart } from './trace.ts'
+import type { Recorder, TracedPart } from './recorder.ts'
 import { takeApart, type Tree } from './tree.ts'
 
 type Gradients = readonly (Tensor | undefined)[]

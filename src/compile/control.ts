@@ -5,7 +5,7 @@ import { tracing } from '../tensor/tracing.ts'
 import type { Tensor } from '../tensor/tensor.ts'
 import { checkOptions, ShapeError, ValueError } from '../util/errors.ts'
 import { traceBranches, traceLoop } from './control-trace.ts'
-import { Recorder } from './trace.ts'
+import { Recorder } from './recorder.ts'
 import { takeApart } from './tree.ts'
 
 /**

@@ -2,10 +2,20 @@
 import type { Axis, Expr, Index } from '../ir/expr.ts'
 import { ExprBuilder } from '../ir/expr.ts'
 import { rootsOf, visitAll, type BufferSpec, type Group, type Store } from '../ir/group.ts'
+import { debug } from '../util/config.ts'
 import { coordinatesOf, type Coordinates, type Linear, type Split } from './fuse-index.ts'
 import type { Graph } from './graph.ts'
 import { placeOf } from './graph.ts'
-import type { Operand, Schedule, Scheduled, ScheduledKernel } from './schedule.ts'
+import {
+  printSchedule,
+  type Operand,
+  type Schedule,
+  type Scheduled,
+  type ScheduledKernel,
+} from './schedule.ts'
+
+/** Hears why the kernel that writes a buffer was not fused with one that reads it; the last word counts. */
+export type Refused = (buffer: number, reader: ScheduledKernel, reason: string) => void
 
 /**
  * Note [Fusion]: every kernel is a group: what it stores at each point is an expression over what it
@@ -19,7 +29,8 @@ import type { Operand, Schedule, Scheduled, ScheduledKernel } from './schedule.t
  * - A contraction goes into a map of its result, which becomes what its tiles do with their sums.
  * - Where the result in between is wanted by others too, a map of the same points is computed beside it.
  */
-export function fuse(graph: Graph, schedule: Schedule): Schedule {
+export function fuse(graph: Graph, schedule: Schedule, refused: Refused = () => {}): Schedule {
+  debug(5, () => `compile: kernels before fusion\n${printSchedule(schedule)}`)
   const leaving = new Set<number>()
   const leave = (buffer: number | undefined) => buffer !== undefined && leaving.add(buffer)
   for (const value of graph.outputs) leave(schedule.bufferOf.get(placeOf(value).base))
@@ -41,8 +52,12 @@ export function fuse(graph: Graph, schedule: Schedule): Schedule {
       if (p === undefined || writers.length > 1 || p >= c) return false
       const producer = kernels[p]!
       if (!isKernel(producer)) return false
+      const refuse = (reason: string) => {
+        refused(buffer, consumer, reason)
+        return undefined
+      }
       if (users.length === 2 && !leaving.has(buffer)) {
-        const fused = fuseInto(producer, consumer, buffer, 'dissolve')
+        const fused = fuseInto(producer, consumer, buffer, 'dissolve', refuse)
         if (fused === undefined) return false
         touchedBy[buffer]!.clear()
         move(p, c)
@@ -53,7 +68,9 @@ export function fuse(graph: Graph, schedule: Schedule): Schedule {
       const isReady = consumer.operands.every(({ buffer: other }) =>
         [...touchedBy[other]!].every((k) => k === c || k <= p || !writes(kernels[k]!, other)),
       )
-      const fused = isReady ? fuseInto(producer, consumer, buffer, 'keep') : undefined
+      const fused = isReady
+        ? fuseInto(producer, consumer, buffer, 'keep', refuse)
+        : refuse('it is wanted elsewhere too, and other operands are computed between the two')
       if (fused === undefined) return false
       move(c, p)
       kernels[p] = fused
@@ -86,6 +103,8 @@ function touches({ buffers, kernels }: Schedule): Set<number>[] {
 /** Kernels with more expressions or buffers than this are left as they are. */
 const most = { expressions: 400, buffers: 24, stores: 4 }
 
+type Refuse = (reason: string) => undefined
+
 /**
  * The two as one, or undefined where they do not fit or it would not pay. `buffer` is what lies between; it
  * is stored all the same if it is to be kept.
@@ -95,40 +114,51 @@ export function fuseInto(
   consumer: ScheduledKernel,
   buffer: number,
   result: 'dissolve' | 'keep',
+  refuse: Refuse = () => undefined,
 ): ScheduledKernel | undefined {
   const { group } = producer.step
   const { stores } = group
-  if (group.checks.length > 0 || stores.some((store) => store.accumulate)) return undefined
-  if (stores.length > (result === 'dissolve' ? 1 : most.stores - 1)) return undefined
+  if (group.checks.length > 0) return refuse('it checks its operands')
+  if (stores.some((store) => store.accumulate)) return refuse('it adds to what is in memory')
+  if (stores.length > (result === 'dissolve' ? 1 : most.stores - 1))
+    return refuse('it stores several results')
   const p = traitsOf(producer)
   const c = traitsOf(consumer)
-  if (p.expressions + c.expressions > most.expressions) return undefined
+  if (p.expressions + c.expressions > most.expressions)
+    return refuse('the two are too large for one')
   // Of chains of products every store is known by what it is made of.
-  if (p.contracts && p.reduces !== 1) return undefined
+  if (p.contracts && p.reduces !== 1) return refuse('it is a chain of products')
   // Sums of tiles are stored as they lie, not scattered.
-  if (p.contracts && !storesInOrder(consumer.step.group)) return undefined
+  if (p.contracts && !storesInOrder(consumer.step.group))
+    return refuse('tiles of a product are stored as they lie, and this scatters them')
   // Updates wait until the old content is not read any more, and gradients' inputs should not wait with them.
-  if (p.reduces > 0 && consumer.node.op.kind === 'update') return undefined
-  if (group.buffers.length + consumer.step.group.buffers.length > most.buffers) return undefined
+  if (p.reduces > 0 && consumer.node.op.kind === 'update')
+    return refuse('updates wait until the old content is not read any more')
+  if (group.buffers.length + consumer.step.group.buffers.length > most.buffers)
+    return refuse('the two have too many operands')
   const images = new Map<Expr, Image>()
   for (const store of stores) {
     const stored = producer.operands[store.buffer]!.buffer
     const loads = loadsOf(consumer, stored)
-    if (loads === undefined || (stored === buffer && loads.length === 0)) return undefined
+    if (loads === undefined || (stored === buffer && loads.length === 0))
+      return refuse('it is read with a guard, as at the edges of padding, or overwritten')
     if (loads.length === 0) continue
-    if (!isPassedOn(group.buffers[store.buffer]!)) return undefined
-    if (producer.operands.filter((x) => x.buffer === stored).length > 1) return undefined
+    if (!isPassedOn(group.buffers[store.buffer]!))
+      return refuse('narrow integers wrap around in memory')
+    if (producer.operands.filter((x) => x.buffer === stored).length > 1)
+      return refuse('it writes over its own operand')
     for (const { load, offset } of loads) {
       const image = coordinatesOf(group, store, load.index, offset)
-      if (image === undefined) return undefined
-      if ('extents' in image) return fuseInto(producer, splitAxis(consumer, image), buffer, result)
+      if (image === undefined)
+        return refuse('where its elements are read does not follow from where they are stored')
+      if ('extents' in image)
+        return fuseInto(producer, splitAxis(consumer, image), buffer, result, refuse)
       images.set(load, { ...image, value: store.value })
     }
   }
   const places = [...images.values()]
-  if (result === 'keep') {
-    if (!isBeside(producer, consumer, p, c, places)) return undefined
-  } else if (!pays(producer, consumer, p, c, places)) return undefined
+  const reason = (result === 'keep' ? notBeside : notWorth)(producer, consumer, p, c, places)
+  if (reason !== undefined) return refuse(reason)
   return merge(producer, consumer, images, result)
 }
 
@@ -185,34 +215,39 @@ function loadsOf(
   return isPlain ? loads : undefined
 }
 
-function pays(
+// Why it would not pay.
+function notWorth(
   producer: ScheduledKernel,
   consumer: ScheduledKernel,
   p: KernelTraits,
   c: KernelTraits,
   images: readonly Coordinates[],
-): boolean {
-  if (p.hasScan || c.contracts) return false
+): string | undefined {
+  if (p.hasScan) return 'it is a running sum'
+  if (c.contracts) return 'a product reads its operands many times'
   const { axes } = producer.step.group
   const points = extentOf(axes)
   if (p.reduces === 0) {
     // Each element is wanted about once: what the consumer walks is no larger than what was stored.
-    return extentOf(walkedBy(consumer.step.group)) <= points
+    if (extentOf(walkedBy(consumer.step.group)) <= points) return undefined
+    return 'each of its elements is read several times'
   }
   // A reduction is computed where its rows are walked, by a map.
-  if (c.reduces > 0 || c.hasScan || images.some((image) => image.key !== images[0]!.key))
-    return false
+  if (c.reduces > 0 || c.hasScan) return 'both reduce'
+  if (images.some((image) => image.key !== images[0]!.key)) return 'it is read at several places'
   const rows = images[0]!.axes
-  if (rows === undefined) return false
+  if (rows === undefined) return 'it reduces, and its rows are not those of the reader'
   const mapped = new Set(rows.values())
   const rest = consumer.step.group.axes.filter((axis) => !mapped.has(axis) && axis.extent !== 1)
-  if (rest.length === 0) return true
+  if (rest.length === 0) return undefined
   // Rows of a contraction would be computed again for each of their elements.
-  if (p.contracts || consumer.step.group.stores.length > 1) return false
+  if (p.contracts || consumer.step.group.stores.length > 1)
+    return 'each of its sums is read several times'
   // The rows come first, and what is left of the map is walked for each of them.
   const { axes: walked } = consumer.step.group
   const firstRest = walked.findIndex((axis) => rest.includes(axis))
-  return walked.slice(firstRest).every((axis) => !mapped.has(axis) || axis.extent === 1)
+  const isRowByRow = walked.slice(firstRest).every((axis) => !mapped.has(axis) || axis.extent === 1)
+  return isRowByRow ? undefined : 'it reduces, and the reader does not go row by row'
 }
 
 const storesInOrder = ({ stores }: Group): boolean =>
@@ -220,20 +255,26 @@ const storesInOrder = ({ stores }: Group): boolean =>
     ({ index, accumulate }) => !accumulate && index.terms.every((t) => t.index.kind === 'axis'),
   )
 
-// A map of the very points that the producer walks.
-function isBeside(
+// Why it is no map of the very points that the producer walks.
+function notBeside(
   producer: ScheduledKernel,
   { step: { group } }: ScheduledKernel,
   p: KernelTraits,
   c: KernelTraits,
   images: readonly Coordinates[],
-): boolean {
-  if (p.hasScan || c.hasScan || c.reduces > 0 || group.checks.length > 0) return false
-  if (group.stores.some((store) => store.accumulate)) return false
+): string | undefined {
+  if (p.hasScan || c.hasScan || c.reduces > 0)
+    return 'it is wanted elsewhere too, and only maps are computed beside it'
+  if (group.checks.length > 0 || group.stores.some((store) => store.accumulate))
+    return 'it is wanted elsewhere too, and the reader checks, or adds to what is in memory'
   const { axes } = images[0]!
-  if (axes === undefined || images.some((image) => image.key !== images[0]!.key)) return false
   const points = (all: readonly Axis[]) => all.filter(({ extent }) => extent !== 1).length
-  return points(group.axes) === axes.size && points(producer.step.group.axes) === axes.size
+  const isSame =
+    axes !== undefined &&
+    images.every((image) => image.key === images[0]!.key) &&
+    points(group.axes) === axes.size &&
+    points(producer.step.group.axes) === axes.size
+  return isSame ? undefined : 'it is wanted elsewhere too, and the reader walks other points'
 }
 
 /** All axes of a group, those of its reductions among them. */

@@ -2,11 +2,13 @@
 import type { DType } from '../core/dtype.ts'
 import { layoutOf, type Layout } from '../core/layout.ts'
 import type { Shape } from '../core/shape.ts'
+import { findOp } from '../ops/define.ts'
 import type { InputSpec, Op } from '../tensor/op.ts'
 import { specOf } from '../tensor/plan.ts'
 import type { Tensor } from '../tensor/tensor.ts'
 import type { LiveNumber } from '../tensor/tracing.ts'
 import type { Attributes } from '../tensor/types.ts'
+import { composed, type Place } from './view-place.ts'
 
 /** What a node gives: a tensor of the program, without data. */
 export interface Value {
@@ -114,11 +116,7 @@ export function operandsOf(node: Node): readonly Value[] {
 export const isValue = (x: Argument): x is Value => typeof x === 'object' && 'node' in x
 
 /** Where a value lies: the value that has memory, and its layout there. */
-export function placeOf(value: Value): {
-  readonly base: Value
-  readonly layout: Layout
-  readonly offset: number
-} {
+export function placeOf(value: Value): Place & { readonly base: Value } {
   const { node } = value
   if (node.kind === 'view') return { base: node.of, layout: node.layout, offset: node.offset }
   return { base: value, layout: layoutOf(value.shape), offset: 0 }
@@ -130,6 +128,12 @@ export function specsOf(inputs: readonly Argument[]): InputSpec[] {
     if (!isValue(x)) return specOf(typeof x === 'number' ? x : undefined)
     return specOf({ dtype: x.dtype, layout: placeOf(x).layout })
   })
+}
+
+/** The values with memory that are wanted after the run: outputs and new contents of states. */
+export function leavingValues({ outputs, updates }: Graph): Set<Value> {
+  const values = [...outputs, ...updates.map(({ value }) => value)]
+  return new Set(values.map((value) => placeOf(value).base))
 }
 
 /** How often each value is read, by nodes, as an output or as new content of a state. */
@@ -146,6 +150,8 @@ export function usesOf({ nodes, outputs, updates }: Graph): Map<Value, number> {
 export class GraphBuilder {
   readonly nodes: Node[] = []
   readonly #views = new Map<Value, Map<string, Value>>()
+  /** Copies of views that other views need. */
+  readonly #copies = new Map<Value, Value>()
   #nextId = 0
 
   input(name: string, shape: Shape, dtype: DType): Value {
@@ -196,6 +202,19 @@ export class GraphBuilder {
     return view!
   }
 
+  /** A view of the elements of a value in their order, also of a view; of a copy where nothing else has that layout. */
+  viewOf(value: Value, layout: Layout, offset: number): Value {
+    if (value.node.kind !== 'view') return this.view(value, layout, offset)
+    const place = composed({ layout, offset }, value.node)
+    if (place !== undefined) return this.view(value.node.of, place.layout, place.offset)
+    let copy = this.#copies.get(value)
+    if (copy === undefined) {
+      ;[copy] = this.call(findOp('copy')!, [value], {}, '')
+      this.#copies.set(value, copy!)
+    }
+    return this.view(copy!, layout, offset)
+  }
+
   /** The same kind of node with other inputs. */
   copy(node: Node, inputs: (value: Value) => Value): readonly Value[] {
     switch (node.kind) {
@@ -206,7 +225,7 @@ export class GraphBuilder {
       case 'control':
         return this.#add({ ...node, inputs: node.inputs.map(inputs) }, node.results)
       case 'view':
-        return [this.view(inputs(node.of), node.layout, node.offset)]
+        return [this.viewOf(inputs(node.of), node.layout, node.offset)]
       default:
         return this.#add(node, node.results)
     }

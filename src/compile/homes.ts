@@ -18,7 +18,7 @@ export type Home =
   | { readonly kind: 'constant'; readonly tensor: Tensor }
   /** New memory at each run; that of the state which it becomes, if nobody else reads that. */
   | { readonly kind: 'fresh'; readonly takesOver: Heir | undefined }
-  /** Memory that a branch or a loop brings when it is run. */
+  /** Memory that a branch or a loop brings. */
   | { readonly kind: 'brought' }
   /** No kernel touches it. */
   | { readonly kind: 'none' }
@@ -122,9 +122,9 @@ function mayFollow(
 ): boolean {
   const { to } = lifetimes[before]!
   const { from } = lifetimes[i]!
-  if (to !== from) return to < from
-  const kernel = kernels[to]!
-  return 'step' in kernel && mayOverwrite(kernel, before, i)
+  if (to < from) return true
+  const kernel = kernels[to]
+  return to === from && kernel !== undefined && 'step' in kernel && mayOverwrite(kernel, before, i)
 }
 
 /** Buffers that have the same memory, one after the other, and when that is in use. */

@@ -8,7 +8,8 @@ import type { Tensor } from '../tensor/tensor.ts'
 import { GradError } from '../util/errors.ts'
 import { Program } from './program.ts'
 import { splitGraph, type Saved, type Split } from './split.ts'
-import type { Recorder, Trace } from './trace.ts'
+import type { Recorder } from './recorder.ts'
+import type { Trace } from './trace.ts'
 
 /** The gradients of a traced function, recorded after it. */
 export interface TracedGradients {
@@ -128,7 +129,7 @@ export class JointProgram {
   run(inputs: readonly Tensor[], leaves: readonly Tensor[], returnedCount: number): Tensor[] {
     const { forward } = this
     const { saved } = this.#split
-    const numbers = forward.act()
+    const numbers = [...forward.act()]
     // A state is kept as it is now: saved memory is not overwritten by the run.
     const before = saved.map((x) => this.#present(x, inputs))
     const count = (by: number) => {

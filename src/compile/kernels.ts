@@ -1,6 +1,7 @@
 /** @file The kernels of a program, compiled and made one call, and kept for as long as the program is. */
-import type { Backend, Executable, ProgramExecutable } from '../backend/backend.ts'
+import type { Backend, Executable, ProgramExecutable, ProgramStep } from '../backend/backend.ts'
 import { launchEach } from '../backend/launch-each.ts'
+import { profiling } from '../backend/profiling.ts'
 import { dtypes } from '../core/dtype.ts'
 import { holdKernel, kernelOf, letGoKernel } from '../tensor/plan.ts'
 import { assert } from '../util/errors.ts'
@@ -9,13 +10,14 @@ import type { Schedule, ScheduledKernel } from './schedule.ts'
 /** Knows nothing of the program, so that it can be released when the collector has taken that. */
 export class ProgramKernels {
   readonly #executable: ProgramExecutable
+  readonly #steps: readonly ProgramStep[]
   readonly #backend: Backend
   readonly #held: Executable[] = []
   #isReleased = false
 
   constructor(backend: Backend, kernels: readonly ScheduledKernel[], buffers: Schedule['buffers']) {
     this.#backend = backend
-    const steps = kernels.map(({ step, specialize, operands, params }) => {
+    this.#steps = kernels.map(({ step, specialize, operands, params }) => {
       const { executable, sizes } = kernelOf(backend, step, specialize)
       // At once, as the next one to be compiled may push others out.
       holdKernel(backend, executable)
@@ -30,13 +32,15 @@ export class ProgramKernels {
       }
     })
     const bytes = buffers.map((x) => x.bytes)
-    this.#executable = backend.program?.(steps, bytes) ?? launchEach(steps)
+    this.#executable = backend.program?.(this.#steps, bytes) ?? launchEach(this.#steps)
   }
 
   /** As `ProgramExecutable.run`. */
   run(...run: Parameters<ProgramExecutable['run']>): number | undefined {
     assert(!this.#isReleased, 'a program that was released is run')
-    return this.#executable.run(...run)
+    // Who watches sees every kernel.
+    const executable = profiling === undefined ? this.#executable : launchEach(this.#steps)
+    return executable.run(...run)
   }
 
   /** Lets the kernels go; nobody runs the program any more. A second time does nothing. */

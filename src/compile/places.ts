@@ -35,7 +35,7 @@ export class Places {
   readonly #stateHomes: readonly HomeOf<'state'>[]
   readonly #constants: readonly HomeOf<'constant'>[]
   readonly #freshHomes: readonly HomeOf<'fresh'>[]
-  readonly #brought: readonly HomeOf<'brought'>[]
+  readonly #broughtHomes: readonly HomeOf<'brought'>[]
   /** The arena, and what else is kept from run to run. */
   readonly #own: Block[] = []
 
@@ -59,15 +59,16 @@ export class Places {
     this.#stateHomes = at('state')
     this.#constants = at('constant')
     this.#freshHomes = at('fresh')
-    this.#brought = at('brought')
+    this.#broughtHomes = at('brought')
   }
 
   /** Before a run. */
   fill(inputs: readonly Tensor[]): void {
     if (this.#own.length === 0) this.#fillArena()
-    for (const { buffer, index } of this.#inputs) this.put(buffer, inputs[index]!)
-    for (const { buffer, slot } of this.#stateHomes) this.put(buffer, tensorOf(this.#states[slot]!))
-    for (const { buffer, tensor } of this.#constants) this.put(buffer, tensor)
+    for (const { buffer, index } of this.#inputs) this.#put(buffer, inputs[index]!)
+    for (const { buffer, slot } of this.#stateHomes)
+      this.#put(buffer, tensorOf(this.#states[slot]!))
+    for (const { buffer, tensor } of this.#constants) this.#put(buffer, tensor)
     for (const { buffer, takesOver } of this.#freshHomes) {
       const bytes = this.#bytes[buffer]!
       const old = takesOver && this.#ownerOf(takesOver, bytes)
@@ -82,7 +83,12 @@ export class Places {
     for (const { buffer } of this.#inputs) blocks[buffer] = arena
     for (const { buffer } of this.#stateHomes) blocks[buffer] = arena
     for (const { buffer } of this.#freshHomes) blocks[buffer] = arena
-    for (const { buffer } of this.#brought) blocks[buffer] = arena
+    for (const { buffer } of this.#broughtHomes) blocks[buffer] = arena
+  }
+
+  /** During a run: the memory of a result of a branch or loop. */
+  bring(buffer: number, t: Tensor): void {
+    this.#put(buffer, t)
   }
 
   /** Frees the arena. */
@@ -96,8 +102,7 @@ export class Places {
     return new Tensor(this.blocks[buffer]!, layout, at, dtype, this.#backend)
   }
 
-  /** Says where a buffer is in this run. */
-  put(buffer: number, t: Tensor): void {
+  #put(buffer: number, t: Tensor): void {
     this.blocks[buffer] = t.storage
     this.bases[buffer] = t.offset * dtypes[t.dtype].bytes
   }
@@ -128,8 +133,8 @@ export class Places {
   // The tensor whose memory the new content may be written to: nobody else reads it.
   #ownerOf({ state, layout, offset }: Heir, bytes: number): Tensor | undefined {
     const t = state.kind === 'cell' ? state.cell : state.leaf.gradSlot
-    if (isReplaying()) return undefined
     if (t === undefined || t.storage.shares !== 1 || t.storage.saves !== 0) return undefined
+    if (isReplaying()) return undefined
     if (state.kind === 'cell') return t
     // A gradient that user code has seen may be kept.
     const { storage } = t

@@ -10,7 +10,8 @@ import { isValue, placeOf, type CallNode, type Graph, type Value } from './graph
 import { planMemory, type Home } from './homes.ts'
 import { ProgramKernels } from './kernels.ts'
 import { Places, type View } from './places.ts'
-import { printSchedule, scheduleGraph, type Schedule, type ScheduledKernel } from './schedule.ts'
+import { printSchedule, scheduleGraph } from './schedule.ts'
+import type { Schedule, Scheduled, ScheduledControl, ScheduledKernel } from './schedule.ts'
 import type { GradOutcome, Trace } from './trace.ts'
 
 /** A value that leaves the program. */
@@ -19,13 +20,28 @@ interface Leaving extends View {
   readonly isFresh: boolean
 }
 
+/** Kernels that run one after the other, or a branch or loop between such. */
+type Stage = KernelStage | ControlStage
+
+interface KernelStage {
+  readonly kernels: ProgramKernels
+  /** Of each kernel, the call that complains when its check fails. */
+  readonly nodes: readonly CallNode[]
+}
+
+interface ControlStage {
+  readonly control: ControlProgram
+  /** Where its results go. */
+  readonly buffers: readonly number[]
+}
+
 export class Program {
   readonly graph: Graph
   readonly backend: Backend
   /** Bytes of the memory that all intermediate results share. */
   readonly arenaBytes: number
   readonly kernelCount: number
-  readonly #trace: Pick<Trace, 'states' | 'actions' | 'numberCount'>
+  readonly #trace: Pick<Trace, 'states' | 'actions'>
   readonly #bufferOf: Schedule['bufferOf']
   readonly #homes: readonly Home[]
   readonly #outputs: readonly Leaving[]
@@ -46,7 +62,8 @@ export class Program {
     this.#numbers = new Array<number>(trace.numberCount).fill(0)
     const schedule = fuse(graph, scheduleGraph(graph))
     debug(2, () => `compile: kernels\n${printSchedule(schedule)}`)
-    this.#bufferOf = schedule.bufferOf
+    const { bufferOf, kernels } = schedule
+    this.#bufferOf = bufferOf
     const plan = planMemory(graph, trace, schedule)
     this.#homes = plan.homes
     this.arenaBytes = plan.arenaBytes
@@ -56,74 +73,82 @@ export class Program {
     this.#grads = trace.grads.filter(({ leaf }) => !leaf.backend.symbolic)
     const bytes = schedule.buffers.map((x) => x.bytes)
     this.#places = new Places(backend, plan, bytes, trace.states)
-    this.#stages = stagesOf(backend, schedule)
-    this.kernelCount = this.#stages.reduce((sum, stage) => sum + stage.kernelCount, 0)
-    for (const stage of this.#stages)
-      if ('kernels' in stage) forgotten.register(this, stage.kernels, this)
-  }
-
-  // A part finds states and numbers among its inputs, and those of the whole.
-  static ofPart(backend: Backend, graph: Graph): Program {
-    return new Program(backend, graph, { states: [], grads: [], actions: [], numberCount: 0 })
+    this.#stages = stagesOf(kernels).map((stage): Stage => {
+      if (!Array.isArray(stage)) {
+        const part = (inner: Graph) =>
+          new Program(backend, inner, { states: [], grads: [], actions: [], numberCount: 0 })
+        const { node, operands } = stage
+        const buffers = operands.slice(node.inputs.length).map((x) => x.buffer)
+        return { control: new ControlProgram(node, part), buffers }
+      }
+      const made = new ProgramKernels(backend, stage, schedule.buffers)
+      forgotten.register(this, made, this)
+      return { kernels: made, nodes: stage.map(({ node }) => node) }
+    })
+    this.kernelCount = this.#stages.reduce(
+      (sum, stage) => sum + ('control' in stage ? stage.control.kernelCount : stage.nodes.length),
+      0,
+    )
   }
 
   /**
-   * Runs on contiguous tensors of the shapes and dtypes that were traced, with the numbers that `act` gave,
-   * which is called first unless they are given.
+   * Runs on contiguous tensors of the shapes and dtypes that were traced, with the numbers that `act`
+   * gave.
    */
-  run(inputs: readonly Tensor[], given?: readonly number[]): Tensor[] {
+  run(inputs: readonly Tensor[], numbers: readonly number[] = this.act()): Tensor[] {
     const places = this.#places
-    const numbers = given ?? this.#act(this.#numbers)
     places.fill(inputs)
-    for (const stage of this.#stages) {
-      if ('control' in stage) {
-        const { node } = stage.control
-        const operands = node.inputs.map((value) => places.tensor(this.#leaving(value)))
-        const results = stage.control.run(operands, numbers)
-        stage.buffers.forEach((buffer, i) => places.put(buffer, results[i]!))
-        continue
+    try {
+      for (const stage of this.#stages)
+        if ('control' in stage) this.#runControl(stage, numbers)
+        else {
+          const failed = stage.kernels.run(places.blocks, places.bases, numbers)
+          if (failed !== undefined) throw this.#complaint(stage.nodes[failed]!)
+        }
+      const outputs = this.#outputs.map((x) => places.tensor(x))
+      // What runs a second time has changed everything the first time.
+      if (!isReplaying()) {
+        this.#update()
+        this.#setGrads(outputs)
       }
-      const failed = stage.kernels.run(places.blocks, places.bases, numbers)
-      if (failed === undefined) continue
-      const complaint = this.#complaint(stage.nodes[failed]!)
+      return outputs
+    } finally {
       places.forget()
-      throw complaint
     }
-    const outputs = this.#outputs.map((x) => places.tensor(x))
-    // What is outside changed when this was run for the first time.
-    if (!isReplaying()) {
-      this.#update()
-      this.#setGrads(outputs)
-    }
-    places.forget()
-    return outputs
-  }
-
-  /** Does what JavaScript does at the beginning of a run. Returns the program's numbers, `before` among them. */
-  act(before: readonly number[] = []): readonly number[] {
-    const numbers = new Array<number>(this.#trace.numberCount).fill(0)
-    before.forEach((x, i) => (numbers[i] = x))
-    return this.#act(numbers)
   }
 
   /** Gives memory and kernels back; nobody runs it any more. */
   release(): void {
     forgotten.unregister(this)
-    for (const stage of this.#stages) stage.release()
+    for (const stage of this.#stages)
+      if ('control' in stage) stage.control.release()
+      else stage.kernels.release()
     this.#places.release()
   }
 
-  #act(numbers: number[]): readonly number[] {
+  /**
+   * Does what JavaScript does at the beginning of a run. Returns the numbers of the program, those of
+   * `before` among them, in a list that is used again.
+   */
+  act(before: readonly number[] = []): readonly number[] {
+    const numbers = this.#numbers
+    for (let i = 0; i < before.length; i++) numbers[i] = before[i]!
     for (const action of this.#trace.actions) {
       if (action.kind === 'act') {
         everyRun(action.act)
         continue
       }
-      const { slot, count } = action
-      const computed = liveNumbers(count, action.compute)
-      for (let i = 0; i < count; i++) numbers[slot + i] = computed[i]!
+      const { slot, count, compute } = action
+      const computed = liveNumbers(count, compute)
+      for (let i = 0; i < computed.length; i++) numbers[slot + i] = computed[i]!
     }
     return numbers
+  }
+
+  #runControl({ control, buffers }: ControlStage, numbers: readonly number[]): void {
+    const places = this.#places
+    const inputs = control.node.inputs.map((value) => places.tensor(this.#leaving(value)))
+    control.run(inputs, numbers).forEach((t, i) => places.bring(buffers[i]!, t))
   }
 
   #leaving(value: Value): Leaving {
@@ -180,50 +205,14 @@ export class Program {
   }
 }
 
-/** A part of a run: kernels that are one call, or a branch or loop between such. */
-type Stage = { readonly kernelCount: number; release(): void } & (
-  | {
-      readonly kernels: ProgramKernels
-      /** Of each kernel, the call that complains when its check fails. */
-      readonly nodes: readonly CallNode[]
-    }
-  | {
-      readonly control: ControlProgram
-      /** Of the results. */
-      readonly buffers: readonly number[]
-    }
-)
-
-function stagesOf(backend: Backend, { kernels, buffers }: Schedule): Stage[] {
-  const stages: Stage[] = []
-  let waiting: ScheduledKernel[] = []
-  const flush = () => {
-    if (waiting.length === 0) return
-    const made = new ProgramKernels(backend, waiting, buffers)
-    stages.push({
-      kernels: made,
-      nodes: waiting.map(({ node }) => node),
-      kernelCount: waiting.length,
-      release: () => made.release(),
-    })
-    waiting = []
-  }
+function stagesOf(kernels: readonly Scheduled[]): (ScheduledKernel[] | ScheduledControl)[] {
+  const stages: (ScheduledKernel[] | ScheduledControl)[] = []
   for (const scheduled of kernels) {
-    if ('step' in scheduled) {
-      waiting.push(scheduled)
-      continue
-    }
-    flush()
-    const { node, operands } = scheduled
-    const control = new ControlProgram(node, (part) => Program.ofPart(backend, part))
-    stages.push({
-      control,
-      buffers: operands.slice(node.inputs.length).map((x) => x.buffer),
-      kernelCount: control.kernelCount,
-      release: () => control.release(),
-    })
+    const last = stages.at(-1)
+    if (!('step' in scheduled)) stages.push(scheduled)
+    else if (Array.isArray(last)) last.push(scheduled)
+    else stages.push([scheduled])
   }
-  flush()
   return stages
 }
 

@@ -6,6 +6,7 @@ import { sizeOf } from '../core/shape.ts'
 import type { Op } from '../tensor/op.ts'
 import { lowerCall, operandBytes } from '../tensor/plan.ts'
 import type { LiveNumber } from '../tensor/tracing.ts'
+import { debug } from '../util/config.ts'
 import {
   isValue,
   placeOf,
@@ -15,6 +16,7 @@ import {
   type Graph,
   type Value,
 } from './graph.ts'
+import { printGraph } from './print.ts'
 
 /** A buffer that kernels read and write. */
 export interface Buffer {
@@ -88,11 +90,12 @@ export function printSchedule({ buffers, kernels }: Schedule): string {
 }
 
 /** Lowers every call of a graph, in order. */
-export function scheduleGraph({ nodes }: Graph): Schedule {
+export function scheduleGraph(graph: Graph): Schedule {
+  debug(2, () => `compile: graph\n${printGraph(graph)}`)
   const buffers: Buffer[] = []
   const bufferOf = new Map<Value, number>()
   const kernels: Scheduled[] = []
-  for (const node of nodes) {
+  for (const node of graph.nodes) {
     if (node.kind === 'view') continue
     for (const value of node.results) {
       const bytes = bytesFor(dtypes[value.dtype].bytes, sizeOf(value.shape))

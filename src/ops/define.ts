@@ -110,50 +110,72 @@ export function elementwise(spec: ElementwiseOp): Op {
 }
 
 function makeElementwise(spec: ElementwiseOp): Op {
-  return makeOp({
+  const gradientOp = derivativesOf(spec)
+  const op = makeOp({
     name: spec.name,
     kind: 'elementwise',
     onnx: spec.onnx,
     infer: (inputs) => [inferElementwise(spec, inputs)],
     lower: (context) => [lowerElementwise(spec, context)],
-    ...gradientOf(spec),
+    ...gradientOf(spec, gradientOp),
   })
+  derivatives.set(op, gradientOp)
+  return op
 }
 
 // Note [Derived gradients]: the gradient of an elementwise op is elementwise itself, so it is one
 // kernel, made from its scalar expression when first needed. Its own gradient is derived in turn:
 // that is how derivatives of any order come about.
-function gradientOf(spec: ElementwiseOp): Pick<OpSpec, 'vjp' | 'saves'> {
-  const { name, partials, fromOutput } = spec
-  if (spec.vjp !== undefined) return { vjp: spec.vjp, ...(spec.saves && { saves: spec.saves }) }
+const derivatives = new WeakMap<Op, (operand: number) => Op | undefined>()
+
+/**
+ * The op of this name; `mul.grad1` is the gradient of `mul` for its operand 1, and so on.
+ *
+ * @example
+ * findOp('div.grad1').kind // -> 'elementwise'
+ */
+export function findOp(name: string): Op | undefined {
+  const parts = /^(.+)\.grad(\d+)$/.exec(name)
+  if (parts === null) return operators.get(name)
+  const of = findOp(parts[1]!)
+  return of && derivatives.get(of)?.(Number(parts[2]))
+}
+
+function derivativesOf(spec: ElementwiseOp): (operand: number) => Op | undefined {
   const made: Op[] = []
-  const gradientOp = (i: number, scalar: PartialRule): Op =>
-    (made[i] ??= makeElementwise({
-      name: `${name}.grad`,
-      dtype: 'promote',
-      scalar,
-      partials: 'derived',
-    }))
+  return (i) => {
+    const scalar = i === 0 && spec.fromOutput !== undefined ? spec.fromOutput : partialOf(spec, i)
+    if (scalar === undefined) return undefined
+    const name = `${spec.name}.grad${i}`
+    return (made[i] ??= makeElementwise({ name, dtype: 'promote', scalar, partials: 'derived' }))
+  }
+}
+
+function partialOf(spec: ElementwiseOp, i: number): PartialRule | undefined {
+  const { partials } = spec
+  if (partials !== 'derived') return partials?.[i]
+  return (s, g, ...operands) =>
+    derivative(s, spec.scalar(s, ...operands), operands[i]!, g) ?? s.like(g, 0)
+}
+
+function gradientOf(
+  { vjp, saves, partials, fromOutput }: ElementwiseOp,
+  gradientOp: (operand: number) => Op | undefined,
+): Pick<OpSpec, 'vjp' | 'saves'> {
+  if (vjp !== undefined) return { vjp, ...(saves && { saves }) }
   if (fromOutput !== undefined)
     return {
-      vjp: ({ g, output }) => [dispatchOver(gradientOp(0, fromOutput), g, [output])],
+      vjp: ({ g, output }) => [dispatchOver(gradientOp(0)!, g, [output])],
       saves: 'outputs',
     }
   if (partials === undefined) return {}
-  const partialOf = (i: number): PartialRule | undefined =>
-    partials !== 'derived'
-      ? partials[i]
-      : (s, g, ...operands) =>
-          derivative(s, spec.scalar(s, ...operands), operands[i]!, g) ?? s.like(g, 0)
   return {
     vjp: ({ g, inputs, needs }) => {
-      const rules = inputs.map((_, i) => (needs(i) ? partialOf(i) : undefined))
-      const last = rules.findLastIndex((rule) => rule !== undefined)
-      return rules.map((rule, i) => {
-        if (rule === undefined) return undefined
-        const op = gradientOp(i, rule)
-        return i === last ? dispatchOver(op, g, inputs) : dispatch(op, [g, ...inputs])
-      })
+      const ops = inputs.map((_, i) => (needs(i) ? gradientOp(i) : undefined))
+      const last = ops.findLastIndex((op) => op !== undefined)
+      return ops.map(
+        (op, i) => op && (i === last ? dispatchOver(op, g, inputs) : dispatch(op, [g, ...inputs])),
+      )
     },
     saves: partials.length === 0 ? 'none' : 'inputs',
   }

@@ -1,5 +1,6 @@
 /** @file The one way every operation goes: infer, find or build its plan, run it, record it. */
 import { bytesFor, type Backend, type Block } from '../backend/backend.ts'
+import { launchKernel } from '../backend/profiling.ts'
 import { dtypes, isFloat } from '../core/dtype.ts'
 import type { Layout } from '../core/layout.ts'
 import { config } from '../util/config.ts'
@@ -230,7 +231,7 @@ function launch<A extends Attributes>(
         offsets[i] = 0
       }
     }
-    isRight = executable.launch(blocks as Block[], offsets, sizes, params)
+    isRight = launchKernel(executable, blocks as Block[], offsets, sizes, params)
     // What stays in the list could not be collected.
     for (let i = 0; i < operands.length; i++) blocks[i] = undefined
   }

@@ -5,6 +5,7 @@ import { KernelBuilder, type Operand, type Step } from '../codegen/kernel-builde
 import { dtypes, isFloat, type DType } from '../core/dtype.ts'
 import { layoutOf } from '../core/layout.ts'
 import type { Shape } from '../core/shape.ts'
+import type { Group } from '../ir/group.ts'
 import { printGroup } from '../ir/print-group.ts'
 import { debug } from '../util/config.ts'
 import type { InputSpec, Op } from './op.ts'
@@ -105,10 +106,17 @@ export function kernelOf(
   const executable = executableOf(backend, key, () => {
     debug(5, () => `as written: ${printGroup(group)}`)
     debug(3, () => printGroup(ready))
-    return backend.compile(s, ready)
+    const made = backend.compile(s, ready)
+    groups.set(made, ready)
+    return made
   })
   return { executable, sizes: sizes.length === 0 ? noSizes : sizes }
 }
+
+const groups = new WeakMap<Executable, Group>()
+
+/** What a kernel computes; undefined for what `kernelOf` did not make. */
+export const groupOf = (executable: Executable): Group | undefined => groups.get(executable)
 
 /** Bytes that an operand takes. */
 export const operandBytes = ({ layout, dtype }: Operand): number =>
