@@ -18,7 +18,7 @@ export interface BundledFile {
 }
 
 /** Modules for Node alone become empty: browsers never get as far as loading one. */
-const withoutNode: Plugin = {
+export const withoutNode: Plugin = {
   name: 'without-node',
   load: (id) => (id.endsWith('.node.ts') ? 'export {}' : undefined),
 }

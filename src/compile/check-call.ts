@@ -13,6 +13,8 @@ import { facts, intervalOf, type Facts } from './interval.ts'
 
 /** Elements a tensor, and positions an axis, can have. */
 export const mostElements = 2 ** 32
+/** Points of a window that hangs over the edges: more of them would only be waited for. */
+const mostPoints = 2 ** 24
 
 /**
  * Lowers a call and throws a ShapeError unless every kernel reads and writes inside of its buffers.
@@ -51,6 +53,8 @@ class CheckedBuilder extends KernelBuilder {
   readonly #inputs: readonly InputSpec[]
   readonly #paramCount: number
   readonly #checked: Facts = new Map()
+  /** Axes that no tensor bounds, so far. */
+  readonly #unbounded = new Set<Axis>()
   #isEmpty = false
   /** What is wrong, should the kernel run at all. */
   #wrong: string | undefined
@@ -66,11 +70,11 @@ class CheckedBuilder extends KernelBuilder {
 
   override axes(shape: Shape): Axis[] {
     this.#isEmpty ||= checkedSizes(this.#name, shape).includes(0)
-    return super.axes(shape)
+    return this.#made(super.axes(shape))
   }
 
   override inner(shape: Shape): Axis[] {
-    return super.inner(checkedSizes(this.#name, shape))
+    return this.#made(super.inner(checkedSizes(this.#name, shape)))
   }
 
   override param(slot: number): Expr {
@@ -106,11 +110,18 @@ class CheckedBuilder extends KernelBuilder {
   }
 
   override finish(): Step {
+    const points = [...this.#unbounded].reduce((n, { extent }) => n * Number(extent), 1)
+    if (points > mostPoints) this.#wrong ??= `a window of ${points} points`
     if (this.#wrong !== undefined && !this.#isEmpty)
       throw new ShapeError(`${this.#name}: ${this.#wrong}`)
     const step = super.finish()
     verifyGroup(step.group)
     return step
+  }
+
+  #made(axes: Axis[]): Axis[] {
+    for (const axis of axes) this.#unbounded.add(axis)
+    return axes
   }
 
   #access(operand: number, positions: readonly Position[], known: Facts): void {
@@ -128,10 +139,14 @@ class CheckedBuilder extends KernelBuilder {
   }
 
   #isInside(position: Position, size: number, known: Facts): boolean {
+    if (!isWhole(position)) return false
     const { low, high } = rangeOf(position)
-    if (low >= 0 && high < size) return isWhole(position)
+    if (low >= 0 && high < size) {
+      for (const axis of axesOf(position)) this.#unbounded.delete(axis)
+      return true
+    }
     const [from, to] = intervalOf(this.at(position), known)
-    return from >= 0 && to < size && isWhole(position)
+    return from >= 0 && to < size
   }
 }
 

@@ -2,14 +2,15 @@
 import type { Expr } from '../ir/expr.ts'
 import type { ScalarOp } from '../ir/scalar-op.ts'
 
-/** From and to, both included; NaN where nothing sensible can be said. */
+/** From and to, both included; NaN where nothing can be said. */
 export type Interval = readonly [low: number, high: number]
 
 /** What conditions say about expressions. */
 export type Facts = Map<Expr, Interval>
 
 const anything: Interval = [-Infinity, Infinity]
-const int32: Interval = [-(2 ** 31), 2 ** 31 - 1]
+/** Of what may wrap around: conditions on it are no help, as addresses are computed with more bits. */
+const nothing: Interval = [NaN, NaN]
 
 /** The bounds that follow from a condition being true. */
 export function facts(condition: Expr): Facts {
@@ -47,10 +48,12 @@ function formOf(e: Expr, known: Facts): Interval {
   if (e.kind !== 'op') return anything
   const rule = rules[e.op]
   if (rule === undefined) return anything
-  const [low, high] = rule(...e.args.map((arg) => intervalOf(arg, known)))
-  // What wraps around may be anything.
-  return e.type === 'i32' && !(low >= int32[0] && high <= int32[1]) ? int32 : [low, high]
+  const result = rule(...e.args.map((arg) => intervalOf(arg, known)))
+  return e.op === 'convert' || fits(result) ? result : nothing
 }
+
+/** Whether int32 holds it. */
+export const fits = ([low, high]: Interval): boolean => low >= -(2 ** 31) && high < 2 ** 31
 
 const rules: Partial<Record<ScalarOp, (...args: Interval[]) => Interval>> = {
   convert: (x) => x!,

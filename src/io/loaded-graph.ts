@@ -29,7 +29,15 @@ export interface SignatureInfo {
   readonly outputs: unknown
 }
 
-/** A graph that `loadGraph` has read. */
+/**
+ * A graph that `loadGraph` has read: functions without source.
+ *
+ * @example
+ * const bytes = await io.graphToBytes(new nn.Linear(2, 1), { predict: { inputs: { x: { shape: [4, 2] } } } })
+ * const graph = await io.loadGraph(bytes)
+ * graph.signatures['predict'].outputs // -> { shape: [4, 1], dtype: 'float32' }
+ * Object.keys(graph.weights) // -> ['weight', 'bias']
+ */
 export class LoadedGraph {
   /** What can be run, by name. */
   readonly signatures: Readonly<Record<string, SignatureInfo>>
@@ -60,7 +68,7 @@ export class LoadedGraph {
    * ShapeError or DTypeError for an input that is not as in `signatures`.
    *
    * @example
-   * const graph = await loadGraph(await graphToBytes(new nn.ReLU(), { predict: { inputs: { x: { shape: [3] } } } }))
+   * const graph = await io.loadGraph(await io.graphToBytes(new nn.ReLU(), { predict: { inputs: { x: { shape: [3] } } } }))
    * graph.run('predict', { x: tensor([-1, 0, 2]) }) // -> tensor([0, 0, 2], float32, cpu)
    */
   run<Result = Tensor>(name: string, inputs: Readonly<Record<string, Tensor>>): Result {

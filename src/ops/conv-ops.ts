@@ -345,9 +345,10 @@ function lowerPhase(context: Context, rests: readonly number[], apart: number | 
 /** The taps first + j * period that reach a place, from o = start - j * step (+ q). */
 function tapsOf(place: number, stride: number, dilation: number, size: number) {
   const period = stride / gcd(stride, dilation)
+  const end = Math.min(period, size)
   let first = 0
-  while (first < period && (place - first * dilation) % stride !== 0) first++
-  const count = first === period ? 0 : Math.max(0, Math.ceil((size - first) / period))
+  while (first < end && (place - first * dilation) % stride !== 0) first++
+  const count = first === end ? 0 : Math.ceil((size - first) / period)
   const start = (place - first * dilation) / stride
   return { first, period, count, start, step: (period * dilation) / stride }
 }

@@ -220,6 +220,7 @@ describe('random damage is refused, or harmless', () => {
     })
     if (graph === undefined) return
     for (const [name, { inputs }] of Object.entries(graph.signatures)) {
+      if (Object.values(inputs).some(({ shape }) => layoutOf(shape).size > 1e5)) continue
       const given = Object.entries(inputs).map(([key, { shape, dtype }]) => [
         key,
         tensor(Array.from({ length: layoutOf(shape).size }, () => 1))
@@ -337,6 +338,23 @@ describe('calls are proved to stay inside of their buffers', () => {
       starts: [2],
       steps: [1],
       value: 0,
+    }),
+    'conditions that come true by wrapping around': check(
+      'conv',
+      [of(1, 2, 9, 9), of(3, 2, 3, 3)],
+      {
+        ...conv,
+        stride: [2 ** 31, 1],
+        sizes: [9, 9],
+      },
+    ),
+    'a window that is never done': check('maxPool', [of(1, 1, 5, 5)], {
+      kernel: [1e9, 2],
+      stride: [1, 1],
+      before: [1, 1],
+      dilation: [1, 1],
+      counts: [4, 4],
+      indices: false,
     }),
     'steps that are not whole': check('unslice', [of(3)], {
       shape: [4],
