@@ -3,7 +3,11 @@ import { InternalError } from '../util/errors.ts'
 import { isValue, type Argument, type CallNode, type Value } from './graph.ts'
 
 /** What an argument of a call may be; what it is gets a name. */
-export type Pattern = (x: Argument, found: Bindings, context: MatchContext) => Iterable<Bindings>
+export interface Pattern {
+  (x: Argument, found: Bindings, context: MatchContext): Iterable<Bindings>
+  /** The op that all it describes are results of. */
+  readonly op?: string | undefined
+}
 
 export type Bindings = ReadonlyMap<string, Argument>
 
@@ -85,16 +89,17 @@ export const number =
   }
 
 /** The result of an op with one result, called with as many arguments. */
-export const call =
-  (op: string, ...args: readonly Pattern[]): Pattern =>
-  (x, found, context) => {
+export function call(op: string, ...args: readonly Pattern[]): Pattern {
+  const pattern: Pattern = (x, found, context) => {
     const inputs = inputsOf(op, x)
     return inputs?.length === args.length ? inOrder(args, inputs, found, context) : []
   }
+  return Object.assign(pattern, { op })
+}
 
 /** The same with the two arguments in either order. */
 export const commuting = (op: string, a: Pattern, b: Pattern): Pattern =>
-  either(call(op, a, b), call(op, b, a))
+  Object.assign(either(call(op, a, b), call(op, b, a)), { op })
 
 /** What one of the patterns describes. */
 export const either = (...patterns: readonly Pattern[]): Pattern =>
@@ -103,10 +108,12 @@ export const either = (...patterns: readonly Pattern[]): Pattern =>
   }
 
 /** Gives what the pattern describes a name. */
-export const named = (name: string, pattern: Pattern): Pattern =>
-  function* (x, found, context) {
+export function named(name: string, pattern: Pattern): Pattern {
+  const made: Pattern = function* (x, found, context) {
     for (const more of pattern(x, found, context)) yield* bound(name, x, more)
   }
+  return Object.assign(made, { op: pattern.op })
+}
 
 /** A value that nobody else reads. */
 export const once =

@@ -1,5 +1,5 @@
 /** @file Whether a pass leaves what a program computes as it is. */
-import type { Tensor } from 'tandem'
+import { compile, type Tensor } from 'tandem'
 import { getBackend, type Backend } from '../../src/backend/backend.ts'
 import type { Graph } from '../../src/compile/graph.ts'
 import { passes, passNames, runPass, runPasses, type PassName } from '../../src/compile/passes.ts'
@@ -133,3 +133,15 @@ const tolerances: Record<string, number> = {
 }
 
 const text = (x: number) => (Object.is(x, -0) ? '-0' : String(x))
+
+/** Compares a compiled gentle program, run twice, with the same operations run eagerly. */
+export function checkCompiled(seed: number, device: string): string | undefined {
+  const program = randomProgram(seed, { gentle: true })
+  const results = [false, true].map((isCompiled) => {
+    const data = programData(program, device, true)
+    const f = (...inputs: Tensor[]) => runProgram(program, inputs, data)
+    const run = isCompiled ? compile(f) : f
+    return [...run(...data.inputs), ...run(...data.inputs), ...data.buffers]
+  })
+  return difference(results[1]!, results[0]!, false)
+}

@@ -41,6 +41,9 @@ function channelAxisOf({ node, shape }: Value): number | undefined {
 
 function taken(graph: Graph, op: keyof typeof patterns): Graph {
   const uses = usesOf(graph)
+  const isFound = ({ kind, results: [value] }: Node) =>
+    kind === 'call' && matchPattern(patterns[op], value!, { uses }) !== undefined
+  if (!graph.nodes.some(isFound)) return graph
   const known = valuesOf(graph, ({ kind }) => kind === 'constant')
   const updated = new Set(graph.updates.map(({ slot }) => slot))
   const steady = valuesOf(

@@ -1,12 +1,16 @@
 /** @file Algebraic simplification: calls are replaced by cheaper ones, by the rules of a table. */
 import { sameShape } from '../../core/shape.ts'
 import { findOp } from '../../ops/define.ts'
-import { assert } from '../../util/errors.ts'
 import { leavingValues, placeOf, rewriteGraph } from '../graph.ts'
 import type { Graph, GraphBuilder, Value } from '../graph.ts'
 import { matchPattern } from '../match.ts'
 import type { Pass } from './pass.ts'
-import { simplifyRules, type Make } from './simplify-rules.ts'
+import { simplifyRules, type Make, type RewriteRule } from './simplify-rules.ts'
+
+/** The rules by the op of what they replace. */
+const rulesOf = new Map<string | undefined, RewriteRule[]>()
+for (const rule of simplifyRules)
+  rulesOf.set(rule.pattern.op, [...(rulesOf.get(rule.pattern.op) ?? []), rule])
 
 /** As often as this the result of a rule is looked at again. */
 const mostSteps = 10
@@ -35,11 +39,11 @@ const isComputed = (value: Value): boolean => {
 }
 
 function simplified(value: Value, builder: GraphBuilder, again?: number): Value | undefined {
-  for (const { pattern, when, make } of simplifyRules) {
+  const { node } = value
+  if (node.kind !== 'call') return undefined
+  for (const { pattern, when, make } of rulesOf.get(node.op.name) ?? []) {
     const found = matchPattern(pattern, value)
     if (found === undefined || when?.(found, value) === false) continue
-    const { node } = value
-    assert(node.kind === 'call', 'patterns describe calls')
     const call: Make = (name, ...inputs) => {
       const isSame = name === node.op.name
       const [attributes, key] = isSame ? [node.attributes, node.key] : [{}, '']
