@@ -15,10 +15,13 @@ export function isPointwise({ op, inputs, attributes, results }: CallNode): bool
   if (step === undefined || steps.length > 1) return false
   const { stores, checks } = step.group
   const [store] = stores
-  return stores.length === 1 && checks.length === 0 && isOfElements(store!.value)
+  return stores.length === 1 && checks.length === 0 && isOfElements(store!.value, new Set())
 }
 
-function isOfElements(e: Expr): boolean {
+// Expressions are shared: each is looked at once.
+function isOfElements(e: Expr, seen: Set<Expr>): boolean {
+  if (seen.has(e)) return true
+  seen.add(e)
   switch (e.kind) {
     case 'const':
     case 'param':
@@ -26,7 +29,7 @@ function isOfElements(e: Expr): boolean {
     case 'load':
       return e.guard === undefined
     case 'op':
-      return e.args.every(isOfElements)
+      return e.args.every((x) => isOfElements(x, seen))
     default:
       return false
   }

@@ -97,6 +97,11 @@ describe('layouts', () => {
       const d = ${sum('a')} return [d]`)
     expect(lines).toEqual(['exp(x)', 'v0.expand(4, 2, 3)', sum('v1')])
   })
+  test('expressions that are shared many times over are looked at once', () => {
+    const lines = laidOut(`const n = cast(x, { dtype: "int32" }) const t = n.permute(1, 0)
+      const a = pow(t, t) const b = a.permute(1, 0) const d = ${sum('b')} return [d]`)
+    expect(lines[1]).toBe('pow(v0, v0)')
+  })
   test('what leaves the program keeps its layout', () => {
     const lines = laidOut('const t = x.permute(1, 0) const a = relu(t) return [a]')
     expect(lines).toEqual(['x.permute(1, 0)', 'relu(v0)'])
