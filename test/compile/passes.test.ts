@@ -202,6 +202,10 @@ describe('simplify', () => {
     ['0 of a float, which makes 0 of -0', ['add(x, 0)']],
     ['another dtype', ['div(n, 1)']],
     ['factors on both sides of 1', ['mul(x, 1000)', 'mul(v0, 0.001)']],
+    [
+      'the sign of what has none',
+      ['cast(n, { dtype: "uint8" })', 'neg(v0)', 'abs(v1)', 'cast(v2, { dtype: "float32" })'],
+    ],
     ['live numbers', ['mul(x, $0)', 'mul(v0, $1)']],
     ['products that a number cannot hold', ['mul(n, 65536)', 'mul(v0, 65536)']],
     [

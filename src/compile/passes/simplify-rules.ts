@@ -46,10 +46,11 @@ const idempotent = (op: string): RewriteRule => ({
   make: (found) => found.value('inner'),
 })
 
-/** The sign of what it is applied to does not matter to `op`. */
+/** The sign of what it is applied to does not matter to `op`; what has no signs wraps around. */
 const even = (op: string, inner: string): RewriteRule => ({
   name: `${op}(${inner}(x)) = ${op}(x)`,
   pattern: call(op, call(inner, x)),
+  when: (found) => found.value('x').dtype !== 'uint8',
   make: (found, make) => make(op, found.value('x')),
 })
 
