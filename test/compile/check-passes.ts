@@ -3,7 +3,8 @@ import { compile, type Tensor } from 'tandem'
 import { getBackend, type Backend } from '../../src/backend/backend.ts'
 import type { Graph } from '../../src/compile/graph.ts'
 import { passes, passNames, runPass, runPasses, type PassName } from '../../src/compile/passes.ts'
-import { printGraph } from '../../src/compile/print.ts'
+import { parseGraph } from '../../src/compile/parse.ts'
+import { constantsOf, printGraph } from '../../src/compile/print.ts'
 import { trace, type Trace } from '../../src/compile/trace.ts'
 import { verifyGraph } from '../../src/compile/verify.ts'
 import { programData, randomProgram, runProgram, shrinkProgram } from './random-programs.ts'
@@ -64,6 +65,7 @@ export function checkProgram(
   ]
   const stages: [string, () => Graph, boolean][] = [
     ['the trace', () => graph, true],
+    ['printed and parsed', () => parseGraph(printGraph(graph), constantsOf(graph)), true],
     ...passNames.map((name): [string, () => Graph, boolean] => [
       name,
       () => runPass(passes[name], graph),

@@ -1,6 +1,7 @@
 /** @file Random programs: small functions of tensors, by a seed, that can be made smaller. */
-import { tensor, type DType, type Tensor } from 'tandem'
+import { gradients, tensor, type DType, type Tensor } from 'tandem'
 import * as nn from 'tandem/nn'
+import { isFloat } from '../../src/core/dtype.ts'
 import { sizeOf } from '../../src/core/shape.ts'
 import { Random } from '../../scripts/random-op.ts'
 import { rows, type Chooser, type Row } from './random-rows.ts'
@@ -15,6 +16,8 @@ export interface Step {
 export interface RandomProgram {
   readonly seed: number
   readonly steps: readonly Step[]
+  /** Whether it computes gradients of its results, too. */
+  readonly hasGradients: boolean
 }
 
 export interface ProgramOptions {
@@ -35,7 +38,8 @@ export function randomProgram(
     name: random.pick(names),
     picks: Array.from({ length: 12 }, () => random.next()),
   })
-  return { seed, steps: Array.from({ length: random.whole(3, 14) }, step) }
+  const steps = Array.from({ length: random.whole(3, 14) }, step)
+  return { seed, steps, hasGradients: seed % 4 === 0 }
 }
 
 /** What a program is run on. */
@@ -69,13 +73,16 @@ export function programData({ seed }: RandomProgram, device: string, gentle = fa
   }
 }
 
-/** Runs a program, eagerly or under a tracer: its last values, one of them twice in other words. */
+/** Runs a program, eagerly or under a tracer: its last values, and perhaps gradients of these for the inputs. */
 export function runProgram(
-  { steps }: RandomProgram,
+  { steps, hasGradients }: RandomProgram,
   inputs: readonly Tensor[],
   { constants, buffers }: Pick<ProgramData, 'constants' | 'buffers'>,
 ): Tensor[] {
-  const values: Tensor[] = [...constants, ...buffers.map((b) => b.detach()), ...inputs]
+  const leaves = inputs.map((t) =>
+    hasGradients && isFloat(t.dtype) ? t.detach().requireGrad() : t,
+  )
+  const values: Tensor[] = [...constants, ...buffers.map((b) => b.detach()), ...leaves]
   for (const { name, picks } of steps) {
     const choose = new Picks(values, picks)
     if (name === 'assign') assign(choose, buffers)
@@ -85,14 +92,18 @@ export function runProgram(
       if (made !== undefined) values.push(made)
     }
   }
-  return values.slice(-3)
+  const results = values.slice(-3)
+  const roots = results.filter((t) => t.requiresGrad).map((t) => t.cast('float32').sum())
+  const wanted = leaves.filter((t) => t.requiresGrad)
+  const found = roots.length === 0 ? [] : gradients(roots, wanted)
+  return [...results.map((t) => t.detach()), ...found.filter((t) => t !== undefined)]
 }
 
 function assign(choose: Chooser, buffers: readonly nn.Buffer[]): void {
   const buffer = choose.pick(buffers)
   const fits = (t: Tensor) => t.dtype === buffer.dtype && t.shape.join() === buffer.shape.join()
   const value = choose.find(fits)
-  if (value !== undefined) buffer.assign(value)
+  if (value !== undefined) buffer.assign(value.detach())
 }
 
 class Picks implements Chooser {
