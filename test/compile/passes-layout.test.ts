@@ -93,9 +93,17 @@ describe('layouts', () => {
     expect(lines).toEqual([sum('x')])
   })
   test('what is repeated is computed once', () => {
-    const lines = laidOut(`const t = x.reshape(1, 2, 3).expand(4, 2, 3) const a = exp(t)
-      const d = ${sum('a')} return [d]`)
-    expect(lines).toEqual(['exp(x)', 'v0.expand(4, 2, 3)', sum('v1')])
+    const lines = after(
+      'layouts',
+      'x: float32[2, 3], y: float32[4, 2, 3]',
+      'const t = x.expand(4, 2, 3) const a = exp(t) const b = mul(a, y) return [b]',
+    )
+    expect(lines).toEqual(['exp(x)', 'v0.expand(4, 2, 3)', 'mul(v1, y)'])
+  })
+  test('but not for readers that read in order', () => {
+    const lines = laidOut(`const t = x.expand(4, 2, 3) const a = exp(t) const d = ${sum('a')}
+      return [d]`)
+    expect(lines).toEqual(['x.expand(4, 2, 3)', 'exp(v0)', sum('v1')])
   })
   test('expressions that are shared many times over are looked at once', () => {
     const lines = laidOut(`const n = cast(x, { dtype: "int32" }) const t = n.permute(1, 0)

@@ -13,7 +13,7 @@ import type { Pass } from './pass.ts'
  * its result is a view. So transposes sink towards the readers, and vanish where they meet their inverse.
  * That pays where readers then find the elements in order who did not before; elementwise readers pass a
  * transpose on. Axes along which no operand changes are left out of the op, and the result repeats along
- * them without being copied.
+ * them without being copied. Sums and products that read another layout may add in another order.
  */
 export const layouts: Pass = {
   run(graph: Graph): Graph {
@@ -101,7 +101,7 @@ function pays(readers: readonly Reading[], view: Place, isSmaller: boolean): boo
     const before = place.layout.contiguous
     const isInOrder = after.layout.contiguous
     const passesOn = reader.kind === 'call' && reader.op.kind === 'elementwise'
-    if (before && !isInOrder && !passesOn && !isSmaller) return false
+    if (before && !isInOrder && !passesOn) return false
     gain += Number(isInOrder) - Number(before)
   }
   // One operand is read in order that was not.
