@@ -1,9 +1,12 @@
 /** @file The passes that rewrite the graph of a program before it is scheduled, in their order. */
 import { config, debug } from '../util/config.ts'
 import { rewriteGraph, type Control, type Graph, type Part } from './graph.ts'
+import { batchNorm } from './passes/batch-norm.ts'
+import { casts } from './passes/casts.ts'
 import { cse } from './passes/cse.ts'
 import { dce } from './passes/dce.ts'
 import { fold } from './passes/fold.ts'
+import { layouts } from './passes/layouts.ts'
 import type { Pass } from './passes/pass.ts'
 import { printGraph } from './print.ts'
 import { simplify } from './passes/simplify.ts'
@@ -13,12 +16,18 @@ import { verifyGraph } from './verify.ts'
 export const passes = {
   /** Leaves out what nothing depends on. */
   dce,
+  /** Takes scales and shifts of channels into the weights and biases before them. */
+  batchNorm,
   /** Computes what is made of constants alone. */
   fold,
   /** Replaces calls by cheaper ones, by rules of arithmetic. */
   simplify,
+  /** Leaves out casts that change nothing. */
+  casts,
   /** Computes equal calls once. */
   cse,
+  /** Lets elementwise ops write in the order in which they read, and nothing repeatedly. */
+  layouts,
 } satisfies Record<string, Pass>
 
 export type PassName = keyof typeof passes
