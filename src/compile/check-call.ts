@@ -4,7 +4,7 @@ import type { Step } from '../codegen/kernel-builder.ts'
 import { layoutOf } from '../core/layout.ts'
 import { sizeOf, type Shape } from '../core/shape.ts'
 import type { Axis, Expr } from '../ir/expr.ts'
-import { verifyGroup } from '../ir/group.ts'
+import { rootsOf, verifyGroup, visitAll } from '../ir/group.ts'
 import type { ScalarValue } from '../ir/scalar-op.ts'
 import type { InputSpec, Op, OutputSpec } from '../tensor/op.ts'
 import type { Attributes } from '../tensor/types.ts'
@@ -15,6 +15,8 @@ import { facts, intervalOf, type Facts } from './interval.ts'
 export const mostElements = 2 ** 32
 /** Points of a window that hangs over the edges: more of them would only be waited for. */
 const mostPoints = 2 ** 24
+/** Elements that a kernel may compute the places of beyond the ends of a tensor, to find that they are not there. */
+const mostBeyond = 2 ** 26
 
 /**
  * Lowers a call and throws a ShapeError unless every kernel reads and writes inside of its buffers.
@@ -116,6 +118,10 @@ class CheckedBuilder extends KernelBuilder {
       throw new ShapeError(`${this.#name}: ${this.#wrong}`)
     const step = super.finish()
     verifyGroup(step.group)
+    visitAll(rootsOf(step.group), (e) => {
+      if (e.kind === 'const' && e.type === 'i32' && !Number.isSafeInteger(e.value))
+        throw new ShapeError(`${this.#name}: ${e.value} where a whole number is expected`)
+    })
     return step
   }
 
@@ -129,24 +135,35 @@ class CheckedBuilder extends KernelBuilder {
     if (this.#inputs[operand]?.scalar !== undefined)
       throw new ShapeError(`${this.#name}: operand ${operand} is a number, expected a tensor`)
     const skipped = positions.length - layout.shape.length
+    let beyond = 0
     layout.shape.forEach((size, i) => {
       const position = positions[i + skipped]!
+      const stride = layout.strides[i]!
       // Axes that are stretched have one element.
-      if (layout.strides[i] === 0 || (size === 1 && 'extent' in position)) return
-      if (isEmptyPosition(position) || this.#isInside(position, size, known)) return
-      this.#wrong ??= `axis ${i} of operand ${operand}, which has size ${size}, may be left`
+      if (stride === 0 || (size === 1 && 'extent' in position) || isEmptyPosition(position)) return
+      const most = this.#beyond(position, size, known)
+      beyond += most * Math.abs(stride)
+      if (Number.isNaN(most))
+        this.#wrong ??= `axis ${i} of operand ${operand}, which has size ${size}, may be left`
     })
+    if (beyond > mostBeyond)
+      this.#wrong ??= `places up to ${beyond} elements beyond the ends of operand ${operand}`
   }
 
-  #isInside(position: Position, size: number, known: Facts): boolean {
-    if (!isWhole(position)) return false
+  /** How far a position would be outside without the conditions; NaN if it may be in spite of them. */
+  #beyond(position: Position, size: number, known: Facts): number {
+    if (!isWhole(position)) return NaN
     const { low, high } = rangeOf(position)
     if (low >= 0 && high < size) {
       for (const axis of axesOf(position)) this.#unbounded.delete(axis)
-      return true
+      return 0
     }
-    const [from, to] = intervalOf(this.at(position), known)
-    return from >= 0 && to < size
+    const at = this.at(position)
+    const [from, to] = intervalOf(at, known)
+    if (!(from >= 0 && to < size)) return NaN
+    const [first, last] = intervalOf(at, new Map())
+    // Of what is loaded nothing is known before the conditions are.
+    return Number.isFinite(last - first) ? Math.max(0, -first, last - size + 1) : 0
   }
 }
 

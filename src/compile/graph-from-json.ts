@@ -56,6 +56,7 @@ class GraphReader {
   readonly #depth: number
   readonly #builder = new GraphBuilder()
   readonly #values = new Map<number, Value>()
+  readonly #weights = new Map<string, Value>()
 
   constructor(whole: Whole, depth: number) {
     this.#whole = whole
@@ -94,12 +95,12 @@ class GraphReader {
     const weight = this.#whole.weights.get(text)
     if (weight === undefined) return name.fail(`there is no weight ${quote(text)}`)
     this.#whole.used.add(text)
-    const { slot, shape, dtype } = weight
-    this.#defineAll(
-      results,
-      [this.#builder.state(slot, text, shape, dtype)],
-      `weight ${quote(text)}`,
-    )
+    let value = this.#weights.get(text)
+    if (value === undefined) {
+      const { slot, shape, dtype } = weight
+      this.#weights.set(text, (value = this.#builder.state(slot, text, shape, dtype)))
+    }
+    this.#defineAll(results, [value], `weight ${quote(text)}`)
   }
 
   call(cursor: JsonCursor): void {

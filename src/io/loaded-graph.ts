@@ -1,5 +1,6 @@
 /** @file A saved graph, ready to run: programs made from data, on the backend of what they are given. */
 import type { Backend } from '../backend/backend.ts'
+import { runPasses } from '../compile/passes.ts'
 import { Program } from '../compile/program.ts'
 import { formatShape, sameShape } from '../core/shape.ts'
 import { Buffer } from '../tensor/cell.ts'
@@ -103,7 +104,8 @@ export class LoadedGraph {
         compute: () => defaultGenerator.draw(count),
       }))
       const numberCount = 4 * draws.length
-      program = new Program(backend, graph, { states, grads: [], actions, numberCount })
+      // As compile() has it, so that the same bits come out.
+      program = new Program(backend, runPasses(graph), { states, grads: [], actions, numberCount })
       programs.set(backend, program)
     }
     return program

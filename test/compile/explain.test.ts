@@ -111,9 +111,9 @@ describe('the debug ladder', () => {
     const text = printed(2)
     expect(text).toContain('compile: ladder is traced: the first call')
     expect(text).toMatch(
-      /compile: graph\nx0: float32 \[7\] = input\nv1: float32 \[7\] = mul\(x0, 3\)/,
+      /compile: graph\nprogram\(x0: float32\[7\]\) \{\n  const v0: float32\[7\] = mul\(x0, 3\)/,
     )
-    expect(text).toContain('return v2')
+    expect(text).toContain('return [v1]')
     expect(text).toMatch(/compile: kernels\n +0 +mul\+add over 7/)
     expect(text).not.toContain('before fusion')
   })

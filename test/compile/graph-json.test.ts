@@ -18,6 +18,7 @@ import { layoutOf } from '../../src/core/layout.ts'
 import { operators } from '../../src/ops/define.ts'
 import type { InputSpec } from '../../src/tensor/op.ts'
 import { specOf } from '../../src/tensor/plan.ts'
+import { leaves, type Loose } from '../io/damage.ts'
 
 class Net extends nn.Module {
   conv = new nn.Conv2d(1, 2, 3, { padding: 1 })
@@ -72,10 +73,6 @@ const errorOf = async (bytes: Uint8Array): Promise<unknown> =>
     () => undefined,
     (error: unknown) => error,
   )
-
-// A document whose parts are changed as they like.
-// oxlint-disable-next-line no-explicit-any
-type Loose = any
 
 describe('a damaged graph is refused with one error', () => {
   const graphOf = (document: Loose) => document.signatures.predict.graph
@@ -292,15 +289,6 @@ describe('random damage is refused, or harmless', () => {
     ))
 })
 
-/** Every value inside of a document that holds no others, and where it is. */
-function leaves(holder: Loose): { holder: Loose; key: string }[] {
-  return Object.keys(holder).flatMap((key) =>
-    typeof holder[key] === 'object' && holder[key] !== null
-      ? leaves(holder[key])
-      : [{ holder, key }],
-  )
-}
-
 describe('calls are proved to stay inside of their buffers', () => {
   const of = (...shape: number[]): InputSpec =>
     specOf({ dtype: 'float32', layout: layoutOf(shape) })
@@ -348,6 +336,11 @@ describe('calls are proved to stay inside of their buffers', () => {
         sizes: [9, 9],
       },
     ),
+    'padding with which addresses overflow': check('conv', [of(1, 3, 5, 6), of(4, 3, 3, 2)], {
+      ...conv,
+      before: [0, 2 ** 31],
+      sizes: [3, 5],
+    }),
     'a window that is never done': check('maxPool', [of(1, 1, 5, 5)], {
       kernel: [1e9, 2],
       stride: [1, 1],
