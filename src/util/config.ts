@@ -15,7 +15,7 @@ export interface Config {
   guard: boolean
   /** Shares even the smallest loops of the `cpu` backend among its threads, to find kernels whose parts collide. Slow. Set by TANDEM_SHARE_ALL=1. */
   shareAll: boolean
-  /** Kernels of the `cpu` backend write even the smallest results past the caches. Slow. Set by TANDEM_STREAM_ALL=1. */
+  /** Kernels of the `cpu` backend write even the smallest results past the caches. Read when it is made. Slow. Set by TANDEM_STREAM_ALL=1. */
   streamAll: boolean
 }
 
