@@ -35,6 +35,9 @@ export function explain(compiled: Compiled<(...args: never[]) => unknown>): stri
       '',
       programs.length === 1 ? 'Its program:' : `Program ${i + 1} of ${programs.length}:`,
       ...explainProgram(program),
+      ...(program.backward === undefined
+        ? []
+        : ['', 'Its gradients, which backward() runs:', ...explainProgram(program.backward)]),
     ]),
   ].join('\n')
 }

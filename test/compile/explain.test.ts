@@ -14,6 +14,16 @@ describe('explain', () => {
     expect(() => explain(3 as never)).toThrow(/received number/)
   })
 
+  test('of a function with gradients, says what backward() runs', () => {
+    const w = ones([3, 4]).requireGrad()
+    const f = compile((x: Tensor) => x.matmul(w).relu(), { name: 'forward' })
+    f(ones([2, 3]))
+    const [before, after] = explain(f).split('Its gradients, which backward() runs:')
+    expect(before).toMatch(/matmul\+relu/)
+    expect(before).not.toMatch(/relu\.grad/)
+    expect(after).toMatch(/relu\.grad/)
+  })
+
   test('says what was joined, and why not more', () => {
     const f = compile(
       (x: Tensor) =>
