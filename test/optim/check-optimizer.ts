@@ -158,7 +158,8 @@ export function checkOptimizer({ name, make, converges, variants, errors }: Opti
       compile.mockClear()
       for (let i = 0; i < 2000; i++) step()
       expect(p.storage).toBe(storage)
-      expect(backend.memoryStats().current).toBe(current)
+      // The collector may meanwhile have freed what earlier tests forgot, never the reverse.
+      expect(backend.memoryStats().current).toBeLessThanOrEqual(current)
       expect(compile).not.toHaveBeenCalled()
       compile.mockRestore()
     })
