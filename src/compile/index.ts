@@ -1,5 +1,6 @@
 /** @file What the compile floor gives to users. */
 export { compile, type Compiled, type CompiledProgram, type CompileOptions } from './compile.ts'
+export { DynamicAxesError, type AxisNames, type DynamicAxes } from './dynamic-axes.ts'
 export { checkpoint } from './checkpoint.ts'
 export { cond, scan, whileLoop, type WhileLoopOptions } from './control.ts'
 export { profile, type KernelProfile, type Profile } from './profile.ts'

@@ -138,8 +138,8 @@ export class Program {
         everyRun(action.act)
         continue
       }
-      const { slot, count, compute } = action
-      const computed = liveNumbers(count, compute)
+      const { slot, count, compute, sizes } = action
+      const computed = liveNumbers(count, compute, sizes)
       for (let i = 0; i < computed.length; i++) numbers[slot + i] = computed[i]!
     }
     return numbers

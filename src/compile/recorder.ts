@@ -9,6 +9,7 @@ import { Tensor } from '../tensor/tensor.ts'
 import { LiveNumber, type Tracer } from '../tensor/tracing.ts'
 import type { Attributes } from '../tensor/types.ts'
 import { DeviceError, TraceError } from '../util/errors.ts'
+import { DynamicAxesError } from './dynamic-axes.ts'
 import { prune } from './graph.ts'
 import type { Argument, Control, Graph, Part, Value } from './graph.ts'
 import { SymbolicBackend, SymbolicBlock } from './symbolic.ts'
@@ -56,10 +57,13 @@ export class Recorder implements Tracer {
   #again: number | undefined
   /** Whether it is clear which backend the program is for. */
   #isSettled: boolean
+  /** Operations and views that may still come. */
+  #room: number
 
-  constructor(backend: Backend, isSettled: boolean) {
+  constructor(backend: Backend, { isSettled, room }: { isSettled: boolean; room: number }) {
     this.#backend = new SymbolicBackend(backend)
     this.#isSettled = isSettled
+    this.#room = room
   }
 
   /** The tensors from outside that were used, the cells among them. */
@@ -88,6 +92,7 @@ export class Recorder implements Tracer {
   // -- as a tracer
 
   call(op: Op, inputs: readonly (Tensor | number)[], attributes: Attributes, key: string) {
+    this.#count()
     const args = inputs.map((x): Argument =>
       x instanceof Tensor ? this.#valueOf(x) : (x as unknown as number | LiveNumber),
     )
@@ -99,6 +104,7 @@ export class Recorder implements Tracer {
   }
 
   stand(t: Tensor): Tensor {
+    this.#count()
     this.#scope.note(t)
     if (t.backend === this.#backend) return t
     if (t instanceof Cell) {
@@ -129,11 +135,15 @@ export class Recorder implements Tracer {
     leaf.gradSlot = stand
   }
 
-  numbers(count: number, compute: () => readonly number[]): LiveNumber[] {
+  numbers(
+    count: number,
+    compute: (sizes: readonly number[]) => readonly number[],
+    sizes: readonly number[],
+  ): LiveNumber[] {
     this.#checkOutside('draws random numbers or takes the step of an optimizer')
     const slot = this.#numberCount
     this.#numberCount += count
-    this.#actions.push({ kind: 'numbers', slot, count, compute })
+    this.#actions.push({ kind: 'numbers', slot, count, compute, sizes })
     return Array.from({ length: count }, (_, i) => new LiveNumber(slot + i))
   }
 
@@ -154,6 +164,13 @@ export class Recorder implements Tracer {
 
   assume(read: () => unknown): void {
     this.#assumptions.push({ read, value: read() })
+  }
+
+  #count(): void {
+    if (--this.#room >= 0) return
+    throw new DynamicAxesError(
+      'compile: the function goes on and on: does it loop over a dynamic axis? A loop in JavaScript is recorded step by step. Use operations on whole tensors or scan(), or leave the axis out of dynamicAxes',
+    )
   }
 
   // -- branches and loops

@@ -28,7 +28,9 @@ export type Action =
       readonly kind: 'numbers'
       readonly slot: number
       readonly count: number
-      readonly compute: () => readonly number[]
+      readonly compute: (sizes: readonly number[]) => readonly number[]
+      /** What `compute` is given. */
+      readonly sizes: readonly number[]
     }
   | { readonly kind: 'act'; readonly act: () => void }
 
@@ -65,14 +67,16 @@ export interface Traced {
 /**
  * Traces `run`, which gets a tensor per argument and says what the program is to give.
  * Parameters and gradients are afterwards as they were before, also when it throws. Without arguments
- * the first tensor that is found outside decides on the backend.
+ * the first tensor that is found outside decides on the backend. Throws a DynamicAxesError when the
+ * program becomes longer than `room`.
  */
 export function trace(
   backend: Backend,
   specs: readonly ArgumentSpec[],
   run: (inputs: readonly Tensor[], recorder: Recorder) => Traced,
+  room = Infinity,
 ): Trace {
-  const recorder = new Recorder(backend, specs.length > 0)
+  const recorder = new Recorder(backend, { isSettled: specs.length > 0, room })
   try {
     const record = () => {
       const inputs = specs.map((spec) => recorder.input(spec))

@@ -86,8 +86,8 @@ export function normalizeAxes(
   return list
 }
 
-/** Throws a ValueError unless `shape` is an array of whole numbers >= 0. */
-export function checkShape(where: string, shape: Shape): void {
+/** Throws a ValueError unless `shape` is an array of whole numbers >= 0, with `most` elements at most. */
+export function checkShape(where: string, shape: Shape, most = 2 ** 32): void {
   if (!Array.isArray(shape))
     throw new ValueError(`${where}: expected a shape such as [2, 3], received ${String(shape)}`)
   for (let i = 0; i < shape.length; i++)
@@ -95,6 +95,6 @@ export function checkShape(where: string, shape: Shape): void {
       throw new ValueError(
         `${where}: a shape has whole sizes >= 0, received ${formatShape(shape)}. Mend the size ${shape[i]}`,
       )
-  if (sizeOf(shape) > 2 ** 32)
+  if (sizeOf(shape) > most)
     throw new ValueError(`${where}: a tensor of shape ${formatShape(shape)} is too large`)
 }

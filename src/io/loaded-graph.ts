@@ -102,6 +102,7 @@ export class LoadedGraph {
         slot: 4 * i,
         count: 4,
         compute: () => defaultGenerator.draw(count),
+        sizes: [],
       }))
       const numberCount = 4 * draws.length
       // As compile() has it, so that the same bits come out.

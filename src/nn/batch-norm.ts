@@ -6,6 +6,7 @@ import { ones, zeros } from '../ops/create.ts'
 import { defineOp } from '../ops/define.ts'
 import { Buffer, owned, Parameter, updateCells } from '../tensor/cell.ts'
 import type { Tensor } from '../tensor/tensor.ts'
+import { liveNumbers } from '../tensor/tracing.ts'
 import { checkOptions, ShapeError, ValueError } from '../util/errors.ts'
 import { checkPositive, checkProbability, checkSize } from './checks.ts'
 import { Module } from './module.ts'
@@ -120,7 +121,8 @@ abstract class BatchNormOver extends Module {
     const share = momentum ?? numBatchesTracked.cast(runningMean.dtype).reciprocal()
     updateCells(averageOp, [runningMean], [mean, share, 1])
     // The running variance is the unbiased one.
-    updateCells(averageOp, [runningVar], [variance, share, count / (count - 1)])
+    const [unbiased] = liveNumbers(1, ([n]) => [n! / (n! - 1)], [count])
+    updateCells(averageOp, [runningVar], [variance, share, unbiased!])
   }
 
   #check(x: Tensor): void {

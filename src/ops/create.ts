@@ -7,6 +7,7 @@ import { checkShape, formatShape, sizeOf, type Shape } from '../core/shape.ts'
 import { encodeElements, encodeOne, isRaw } from '../tensor/elements.ts'
 import { noteBlock } from '../tensor/scope.ts'
 import { Tensor } from '../tensor/tensor.ts'
+import { tracing } from '../tensor/tracing.ts'
 import type { NestedArray } from '../tensor/types.ts'
 import { config } from '../util/config.ts'
 import { checkOptions, DTypeError, ShapeError, ValueError } from '../util/errors.ts'
@@ -115,12 +116,22 @@ export function fromBytes(bytes: Uint8Array, shape: Shape, dtype: DType, device?
  * full([2, 2], 7) // -> tensor([[7, 7], [7, 7]], float32, cpu)
  */
 export function full(shape: Shape, value: number, options: TensorOptions = {}): Tensor {
-  checkShape('full', shape)
+  // Sizes in a trace may stand for others.
+  checkShape('full', shape, tracing && Infinity)
   checkOptions('full', options, ['dtype', 'device'])
   const { dtype = 'float32', device } = options
   const one = encodeOne(checkDType('full', dtype), value)
   const size = sizeOf(shape)
   if (size === 1) return fromBytes(one, shape, dtype, device)
+  if (tracing !== undefined && size > 1) {
+    // A program takes the number from one element, for as many as there will be.
+    const { storage, backend } = fromBytes(one, [], dtype, device)
+    const layout = layoutOf(
+      shape,
+      shape.map(() => 0),
+    )
+    return new Tensor(storage, layout, 0, dtype, backend)
+  }
   const bytes = new Uint8Array(size * one.length)
   if (value !== 0 || Object.is(value, -0)) {
     const typed = new dtypes[dtype].array(bytes.buffer)

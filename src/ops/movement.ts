@@ -12,6 +12,7 @@ import {
 } from '../core/shape.ts'
 import { dispatchView } from '../tensor/dispatch.ts'
 import type { Tensor } from '../tensor/tensor.ts'
+import { tracing } from '../tensor/tracing.ts'
 import { checkOptions, ShapeError, ValueError } from '../util/errors.ts'
 import { checkTensor, defineView } from './define.ts'
 
@@ -48,7 +49,8 @@ function inferSize(x: Tensor, shape: Shape): Shape {
   if (isRight && unknown < 0 && rest === x.size) return shape
   if (isRight && unknown >= 0 && rest !== 0 && x.size % rest === 0)
     return shape.map((n) => (n === -1 ? x.size / rest : n))
-  checkShape('reshape', Array.isArray(shape) ? shape.map((n) => (n === -1 ? 1 : n)) : shape)
+  const asked = Array.isArray(shape) ? shape.map((n) => (n === -1 ? 1 : n)) : shape
+  checkShape('reshape', asked, tracing && Infinity)
   throw new ShapeError(
     `reshape: ${formatShape(x.shape)} has ${x.size} elements, which do not fit ${formatShape(shape)}. Expected sizes whose product is ${x.size}; one may be -1`,
   )
@@ -146,7 +148,7 @@ export function expand(x: Tensor, shape: Shape): Tensor {
   checkTensor('expand', 'x', x)
   const added = shape.length - x.ndim
   const target = shape.map((n, i) => (n === -1 && i >= added ? x.shape[i - added]! : n))
-  checkShape('expand', target)
+  checkShape('expand', target, tracing && Infinity)
   if (added < 0 || !sameShape(broadcastShapes('expand', x.shape, target), target))
     throw new ShapeError(
       `expand: ${formatShape(x.shape)} cannot become ${formatShape(shape)}. Only axes of size 1 stretch, and new axes come first`,

@@ -16,6 +16,7 @@ import {
   type Draw,
 } from '../tensor/random.ts'
 import { Tensor } from '../tensor/tensor.ts'
+import { tracing } from '../tensor/tracing.ts'
 import { checkOptions, DTypeError, ValueError } from '../util/errors.ts'
 import { currentBackend, fromTypedArray, type TensorOptions } from './create.ts'
 import { defineOp } from './define.ts'
@@ -104,7 +105,7 @@ function checkRandom(
   options: RandomOptions,
   more: readonly string[] = [],
 ): DType {
-  checkShape(where, shape)
+  checkShape(where, shape, tracing && Infinity)
   checkOptions(where, options, ['dtype', 'device', 'generator', ...more])
   return checkDType(where, options.dtype ?? 'float32')
 }

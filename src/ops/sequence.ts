@@ -1,9 +1,11 @@
 /** @file Tensors of numbers in sequence, identity matrices and grids. */
-import { checkDType } from '../core/dtype.ts'
+import { checkDType, dtypes, type DType } from '../core/dtype.ts'
+import { dispatchOn } from '../tensor/dispatch.ts'
 import type { Tensor } from '../tensor/tensor.ts'
+import { tracing } from '../tensor/tracing.ts'
 import { checkOptions, ShapeError, ValueError } from '../util/errors.ts'
-import { fromTypedArray, type TensorOptions } from './create.ts'
-import { checkTensor } from './define.ts'
+import { currentBackend, fromTypedArray, type TensorOptions } from './create.ts'
+import { checkTensor, defineOp } from './define.ts'
 
 /**
  * Numbers from `start` (default 0) up to but not including `end`, `step` (default 1) apart. float32 unless
@@ -31,6 +33,7 @@ export function arange(...given: (number | TensorOptions | undefined)[]): Tensor
     throw new ValueError(
       `arange: steps of ${step} do not lead from ${start} to ${end}. Expected a step ${end < start ? 'below' : 'above'} 0`,
     )
+  if (tracing !== undefined) return traced(start, step, count, options)
   const values = Float64Array.from({ length: count }, (_, i) => start + i * step)
   return sequence('arange', values, options)
 }
@@ -103,6 +106,32 @@ export function meshgrid(tensors: readonly Tensor[], options: MeshgridOptions = 
     x.reshape(shape.map((_, a) => (a === i ? -1 : 1))).expand(shape),
   )
   return indexing === 'xy' && tensors.length > 1 ? grids.map((x) => x.transpose(0, 1)) : grids
+}
+
+type ArangeAttributes = { readonly size: number; readonly dtype: DType }
+
+const arangeOp = defineOp<ArangeAttributes>({
+  name: 'arange',
+  kind: 'elementwise',
+  onnx: 'Range',
+  infer: (_, { size, dtype }) => [{ shape: [size], dtype }],
+  lower({ attributes: { size, dtype }, kernel, out }) {
+    const k = kernel()
+    const { s } = k
+    const [at] = k.axes([size])
+    const [start, step] = [k.param(0), k.param(1)].map((x) => s.convert(x, 'f64'))
+    const value = s.add(start!, s.mul(s.convert(k.at(at!), 'f64'), step!))
+    k.store(out(), [at!], s.convert(value, dtypes[dtype].compute))
+    return [k.finish()]
+  },
+})
+
+// In a program the numbers are computed, for as many as there will be.
+function traced(start: number, step: number, size: number, options: TensorOptions): Tensor {
+  checkOptions('arange', options, ['dtype', 'device'])
+  const dtype = checkDType('arange', options.dtype ?? 'float32')
+  const backend = currentBackend(options.device)
+  return dispatchOn(backend, arangeOp, [start, step], { size, dtype }, `${size}${dtype}`)[0]!
 }
 
 function sequence(

@@ -9,7 +9,7 @@ import { dispatchAll } from './dispatch.ts'
 import type { Op } from './op.ts'
 import { noGrad } from './tape.ts'
 import { Tensor } from './tensor.ts'
-import { isReplaying, leakedTensor, tracing } from './tracing.ts'
+import { isReplaying, leakedTensor, tracing, withTracer } from './tracing.ts'
 import type { Attributes } from './types.ts'
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] }
@@ -170,7 +170,10 @@ export function replaceGrad(t: Tensor, grad: Tensor): void {
 function ownable(value: Tensor): Tensor {
   const { layout, offset, storage, dtype, size } = value
   const fills = storage.bytes === bytesFor(dtypes[dtype].bytes, size)
-  return layout.contiguous && offset === 0 && fills ? value : noGrad(() => value.clone())
+  if (layout.contiguous && offset === 0 && fills) return value
+  const copy = () => noGrad(() => value.clone())
+  // What was there before a trace is copied at once: the cell may outlive it.
+  return value.backend.symbolic ? copy() : withTracer(undefined, copy)
 }
 
 /** Gives a cell a fresh value that nobody else keeps, of its own shape and dtype. */

@@ -70,7 +70,7 @@ export class Generator {
 
   /** Takes the next `count` numbers off the stream and says where they begin. */
   draw(count: number): Draw {
-    return liveNumbers(4, () => this.#take(count)) as Draw
+    return liveNumbers(4, ([n]) => this.#take(n!), [count]) as Draw
   }
 
   #take(count: number): Draw {

@@ -25,8 +25,12 @@ export interface Tracer {
   stand(t: Tensor): Tensor
   /** Prepares the `.grad` of a leaf for being read, or for being replaced whatever it was. */
   touchGrad(leaf: Tensor, isReplaced: boolean): void
-  /** Numbers that `compute` gives anew at each run. */
-  numbers(count: number, compute: () => readonly number[]): LiveNumber[]
+  /** Numbers that `compute` gives anew at each run, from sizes that it depends on. */
+  numbers(
+    count: number,
+    compute: (sizes: readonly number[]) => readonly number[],
+    sizes: readonly number[],
+  ): LiveNumber[]
   /** An action of each run, in its order among the numbers. */
   everyRun(action: () => void): void
   /** Records `body`, which was recorded before, as computed a second time. */
@@ -72,14 +76,21 @@ export function withTracer<T>(tracer: Tracer | undefined, body: () => T): T {
   }
 }
 
-/** Numbers for a launch that depend on what changes from step to step. */
-export function liveNumbers(count: number, compute: () => readonly number[]): readonly number[] {
+/**
+ * Numbers for a launch that depend on what changes from step to step, or on sizes in another way than by
+ * products: `compute` is given `sizes`, which differ where an axis of a compiled program is dynamic.
+ */
+export function liveNumbers(
+  count: number,
+  compute: (sizes: readonly number[]) => readonly number[],
+  sizes: readonly number[] = [],
+): readonly number[] {
   const numbers =
     replayed !== undefined
       ? replayed.next()
       : tracing === undefined
-        ? compute()
-        : (tracing.numbers(count, compute) as unknown as readonly number[])
+        ? compute(sizes)
+        : (tracing.numbers(count, compute, sizes) as unknown as readonly number[])
   noted?.push(numbers)
   return numbers
 }

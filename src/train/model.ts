@@ -1,11 +1,13 @@
 /** @file Model: compile, fit, evaluate and predict over any module. */
 import { compile } from '../compile/compile.ts'
+import { DynamicAxesError } from '../compile/dynamic-axes.ts'
 import { Module } from '../nn/module.ts'
 import type { Optimizer } from '../optim/index.ts'
 import type { Shape } from '../core/shape.ts'
 import { cat } from '../ops/join.ts'
 import { noGrad } from '../tensor/tape.ts'
 import { Tensor } from '../tensor/tensor.ts'
+import { debug } from '../util/config.ts'
 import { checkOptions, TraceError, UnsupportedError, ValueError } from '../util/errors.ts'
 import { Averages, type Part } from './averages.ts'
 import {
@@ -356,17 +358,31 @@ export class Model<M extends Module = Module> {
   }
 }
 
-/** A step as one program, unless it is to run operation by operation. */
+/** A step as one program for all sizes of a batch, unless it is to run operation by operation. */
 function steps<A extends unknown[], R>(
   name: string,
   runEagerly: boolean,
   step: (...args: A) => R,
 ): (...args: A) => R {
   if (runEagerly) return step
-  const program = compile(step, { name })
+  const forAnySize = compile(step, { name, dynamicAxes: [0] })
+  const forEachSize = compile(step, { name })
+  let program = forAnySize
+  const run = (...args: A): R => {
+    if (program === forEachSize) return forEachSize(...args)
+    try {
+      return forAnySize(...args)
+    } catch (error) {
+      if (!(error instanceof DynamicAxesError)) throw error
+      const { message } = error
+      debug(1, () => `compile: ${name} is traced for each size of a batch. ${message}`)
+      program = forEachSize
+      return forEachSize(...args)
+    }
+  }
   return (...args) => {
     try {
-      return program(...args)
+      return run(...args)
     } catch (error) {
       if (error instanceof TraceError)
         error.message += `. Or run ${name} operation by operation: model.compile({ ..., runEagerly: true })`

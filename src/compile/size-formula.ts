@@ -1,0 +1,171 @@
+/** @file Numbers that depend on the sizes of dynamic axes: found out from one trace at sizes nobody else uses. */
+
+/**
+ * Note [Dynamic axes]: JavaScript's numbers do not remember what they were computed from. So a function
+ * with dynamic axes is traced with stand-ins for their sizes, large primes, and a number that it computed
+ * from them shows it: 64 * batch is the only plausible reason for a multiple of 2718283. What cannot be
+ * told apart from a number that was written down (logarithms, say, or an axis halved with a remainder) is
+ * compared with a second trace at other primes. Where both differ, the function is refused.
+ */
+
+/** What a number is for other sizes. */
+export interface SizeFormula {
+  readonly scale: number
+  readonly factors: readonly Factor[]
+  /** With p the product of the factors: scale * p, scale / p, sqrt(scale * p) or 1 / sqrt(scale * p). */
+  readonly form: 'times' | 'over' | 'root' | 'overRoot'
+}
+
+/** times * (the size of an axis) + plus. */
+export interface Factor {
+  readonly axis: number
+  readonly times: number
+  readonly plus: number
+}
+
+/** The stand-ins, the first trace's and the second's, of one axis, of two, and of more. */
+const primes: readonly (readonly [readonly number[], readonly number[]])[] = [
+  [[2718281], [3141601]],
+  [
+    [81649, 92233],
+    [87443, 78541],
+  ],
+  [
+    [14143, 17321, 19333, 22367, 24499, 26459],
+    [15013, 16493, 20347, 21521, 25121, 27103],
+  ],
+]
+
+/** As many axes may be dynamic. */
+export const mostAxes = 6
+
+/** The sizes at which a function of `count` dynamic axes is traced, the first or the second time. */
+export function standInSizes(count: number, again: boolean): readonly number[] {
+  return primes[Math.min(count, 3) - 1]![again ? 1 : 0].slice(0, count)
+}
+
+/** Slices and windows make sizes this much longer or shorter. */
+const nearby = 256
+/** More copies of an axis are looked for only where nothing is added to them. */
+const mostTimes = 4
+/** Beyond it the products of sizes are not exact. */
+const largest = 2 ** 53
+
+/**
+ * What `value` is at other sizes, if it was computed from `sizes`; 'constant' if it surely was not, and
+ * 'unclear' if that cannot be told.
+ */
+export function formulaOf(
+  value: number,
+  sizes: readonly number[],
+): SizeFormula | 'constant' | 'unclear' {
+  const x = Math.abs(value)
+  if (!Number.isFinite(value) || x < 1e-30) return 'constant'
+  if (Number.isInteger(value)) return wholeFormula(value, sizes)
+  const products = productsOf(sizes)
+  for (const { factors, product } of products)
+    if (x > product / 1000 && isNice(x / product))
+      return { scale: nice(value / product), factors, form: 'times' }
+  if (digitsOf(value) <= 10 || isFraction(x) || isFraction(x * x)) return 'constant'
+  for (const { factors, product } of products) {
+    if (isNice(x * product)) return { scale: nice(value * product), factors, form: 'over' }
+    if (value < 0) continue
+    if (isNice((x * x) / product)) return { scale: nice((x * x) / product), factors, form: 'root' }
+    const scale = 1 / (x * x * product)
+    if (isNice(scale)) return { scale: nice(scale), factors, form: 'overRoot' }
+  }
+  return 'unclear'
+}
+
+function wholeFormula(
+  value: number,
+  sizes: readonly number[],
+): SizeFormula | 'constant' | 'unclear' {
+  let rest = Math.abs(value)
+  if (rest >= largest) return 'unclear'
+  const factors: Factor[] = []
+  const divideBy = (axis: number, times: number, plus: number) => {
+    const factor = times * sizes[axis]! + plus
+    for (; rest >= factor && rest % factor === 0; rest /= factor)
+      factors.push({ axis, times, plus })
+  }
+  sizes.forEach((_, axis) => divideBy(axis, 1, 0))
+  sizes.forEach((size, axis) => {
+    for (let times = 1; times <= mostTimes; times++)
+      for (let plus = 1; plus <= nearby && rest >= times * size - nearby; plus++) {
+        divideBy(axis, times, -plus)
+        divideBy(axis, times, plus)
+      }
+  })
+  if (factors.length > 0) return { scale: Math.sign(value) * rest, factors, form: 'times' }
+  return sizes.some((size) => mayBePart(rest, size)) ? 'unclear' : 'constant'
+}
+
+// Whether it may be an axis that was lengthened, or divided with a remainder, as by strides.
+function mayBePart(value: number, size: number): boolean {
+  const parts = Math.round(size / value)
+  if (parts < 2) return true
+  if (value < 5000) return false
+  return Math.abs(value - size / parts) <= (value > size / 64 ? 4 : 1)
+}
+
+function productsOf(sizes: readonly number[]): { factors: Factor[]; product: number }[] {
+  const single = sizes.map((size, axis) => ({
+    factors: [{ axis, times: 1, plus: 0 }],
+    product: size,
+  }))
+  const double = single.flatMap((a, i) =>
+    single.slice(i).map((b) => ({
+      factors: [...a.factors, ...b.factors],
+      product: a.product * b.product,
+    })),
+  )
+  const less = single.map(({ factors, product }) => ({
+    factors: [{ ...factors[0]!, plus: -1 }],
+    product: product - 1,
+  }))
+  return [...single, ...double, ...less]
+}
+
+// Whether somebody wrote the number down, or divided two such.
+const isNice = (x: number): boolean => digitsOf(rounded(x)) <= 8 || (x < 1000 && isFraction(x))
+
+const nice = (x: number): number => (digitsOf(rounded(x)) <= 8 ? rounded(x) : x)
+
+const rounded = (x: number): number => Number(x.toPrecision(12))
+
+const digitsOf = (x: number): number =>
+  String(x)
+    .replace(/e.*$/, '')
+    .replace('.', '')
+    .replace(/^-?0*|0*$/g, '').length
+
+function isFraction(x: number): boolean {
+  let [above, below, aboveBefore, belowBefore] = [1, 0, 0, 1]
+  let rest = x
+  for (let i = 0; i < 12; i++) {
+    const whole = Math.floor(rest)
+    ;[above, aboveBefore] = [whole * above + aboveBefore, above]
+    ;[below, belowBefore] = [whole * below + belowBefore, below]
+    if (below > 1000 || above > 1e5) return false
+    if (Math.abs(above / below - x) <= 1e-12 * x) return true
+    rest = 1 / (rest - whole)
+  }
+  return false
+}
+
+/** The number at other sizes. */
+export function atSizes({ scale, factors, form }: SizeFormula, sizes: readonly number[]): number {
+  let product = 1
+  for (const { axis, times, plus } of factors) product *= times * sizes[axis]! + plus
+  switch (form) {
+    case 'times':
+      return scale * product
+    case 'over':
+      return scale / product
+    case 'root':
+      return Math.sqrt(scale * product)
+    case 'overRoot':
+      return 1 / Math.sqrt(scale * product)
+  }
+}
