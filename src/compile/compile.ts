@@ -13,7 +13,7 @@ import { passNames, runPasses, type PassSwitches } from './passes.ts'
 import { Program } from './program.ts'
 import { formOfCall, holds, inputsOf, recordCall } from './record-call.ts'
 import type { AnyFunction, Known, RecordedCall } from './record-call.ts'
-import { TemplateTable, type BeginTrace } from './templates.ts'
+import { TemplateTable, type BeginTrace } from './template-table.ts'
 import { TraceHistory } from './trace-history.ts'
 import { takeApart, type Tree } from './tree.ts'
 

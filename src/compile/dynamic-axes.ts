@@ -1,9 +1,8 @@
-/** @file Axes whose size may differ from call to call of one program: how they are named, and the traces they need. */
+/** @file Axes whose size may differ from call to call of one program: how they are named, and their sizes in a call. */
 import type { Shape } from '../core/shape.ts'
 import { formatShape } from '../core/shape.ts'
 import { TraceError, ValueError } from '../util/errors.ts'
-import { atSizes, formulaOf, mostAxes, standInSizes, type SizeFormula } from './size-formula.ts'
-import type { Renumber } from './resize.ts'
+import { mostAxes } from './size-formula.ts'
 
 /**
  * Which axes are dynamic. A list holds for every tensor that has the axes: [0], the first axis, which has
@@ -20,7 +19,7 @@ export type AxisNames = readonly number[] | Readonly<Record<number, string>>
  * @example
  * const f = compile((x: Tensor) => x.mul(Math.log(x.shape[0])), { dynamicAxes: [0] })
  * f(ones([3]))
- * // DynamicAxesError: compile: program: it does something else at other sizes of 0
+ * // DynamicAxesError: compile: program: it does something else at other sizes of axis0
  */
 export class DynamicAxesError extends TraceError {}
 
@@ -86,7 +85,7 @@ function namesOf(
     for (const axis of dynamic) checkAxis(where, axis, Infinity)
     return places.map(
       ({ shape }) =>
-        new Map(dynamic.filter((axis) => axis < shape.length).map((axis) => [axis, String(axis)])),
+        new Map(dynamic.filter((axis) => axis < shape.length).map((axis) => [axis, `axis${axis}`])),
     )
   }
   const unknown = Object.keys(dynamic).find((key) => !places.some(({ path }) => path === key))
@@ -97,7 +96,7 @@ function namesOf(
   return places.map(({ path, shape }) => {
     const of = dynamic[path] ?? []
     const entries: [number, string][] = isList(of)
-      ? of.map((axis) => [axis, String(axis)])
+      ? of.map((axis) => [axis, `axis${axis}`])
       : Object.entries(of).map(([axis, name]) => [Number(axis), name as string])
     for (const [axis, name] of entries) {
       checkAxis(`${where}: '${path}' of shape ${formatShape(shape)}`, axis, shape.length)
@@ -110,7 +109,8 @@ function namesOf(
   })
 }
 
-const isList = (x: unknown): x is readonly number[] => Array.isArray(x)
+/** Whether axes hold for all tensors. */
+export const isList = (x: unknown): x is readonly number[] => Array.isArray(x)
 
 function checkAxis(where: string, axis: number, rank: number): void {
   if (Number.isInteger(axis) && axis >= 0 && axis < rank) return
@@ -125,73 +125,4 @@ export function checkDynamicAxes(where: string, dynamic: unknown): void {
   throw new ValueError(
     `${where}: dynamicAxes is ${String(dynamic)}. Expected axes of all tensors, [0], or axes by tensor, { x: { 0: 'batch' } }`,
   )
-}
-
-/** What a function does at stand-in sizes, which can be told at all others. */
-export interface Recording<R> {
-  /** The same at other numbers. */
-  renumbered(renumber: Renumber, mark: string): R
-}
-
-/** One recording for all sizes of its dynamic axes. */
-export class Template<R> {
-  readonly names: readonly string[]
-  readonly #recording: Recording<R>
-  readonly #standIns: readonly number[]
-  readonly #formulas = new Map<number, SizeFormula | undefined>()
-
-  /** `record` is called once, with sizes to trace at; twice if it computes with them in unusual ways. */
-  constructor(
-    where: string,
-    names: readonly string[],
-    record: (sizes: readonly number[]) => Recording<R>,
-  ) {
-    this.names = names
-    this.#standIns = standInSizes(names.length, false)
-    this.#recording = record(this.#standIns)
-    const numbers = numbersIn(this.#recording)
-    const unclear = new Set<number>()
-    for (const x of numbers) {
-      const formula = formulaOf(x, this.#standIns)
-      if (formula === 'unclear') unclear.add(x)
-      this.#formulas.set(x, typeof formula === 'string' ? undefined : formula)
-    }
-    const others = standInSizes(names.length, true)
-    if (unclear.size > 0) this.#compare(where, numbers, numbersIn(record(others)), others)
-    // Everything must fit together at other sizes.
-    this.at(others)
-  }
-
-  #compare(
-    where: string,
-    numbers: readonly number[],
-    second: readonly number[],
-    others: readonly number[],
-  ): void {
-    const wrong = numbers.findIndex((x, i) => {
-      const formula = this.#formulas.get(x)
-      return second[i] !== (formula === undefined ? x : atSizes(formula, others))
-    })
-    if (second.length !== numbers.length || wrong >= 0)
-      throw new DynamicAxesError(
-        `${where}: it does something else at other sizes of ${this.names.join(', ')}${wrong < 0 ? '' : `: a number that is ${numbers[wrong]} at size ${this.#standIns.join(', ')} is ${second[wrong]} at ${others.join(', ')}`}. Dynamic sizes may be added to, multiplied, and divided by; leave the axis out of dynamicAxes otherwise`,
-      )
-  }
-
-  at(sizes: readonly number[]): R {
-    const mark = this.names.map((name, i) => `${name}=${sizes[i]}`).join()
-    return this.#recording.renumbered((x) => {
-      const formula = this.#formulas.get(x)
-      return formula === undefined ? x : atSizes(formula, sizes)
-    }, mark)
-  }
-}
-
-function numbersIn(recording: Recording<unknown>): number[] {
-  const numbers: number[] = []
-  recording.renumbered((x) => {
-    numbers.push(x)
-    return x
-  }, '')
-  return numbers
 }

@@ -211,7 +211,7 @@ class GraphReader {
     if (stated.length !== values.length)
       cursor.fail(`${what} has ${values.length} results. ${stated.length} are stated`)
     stated.forEach((item, i) => {
-      const spec = readValue(item)
+      const spec = readResult(item, values[i]!.shape)
       if (!areAlike([spec], [values[i]!]))
         item.fail(`stated as ${textOf(spec)}, but ${what} is ${textOf(values[i]!)}`)
       this.#define(item.fields('id', 'dtype', 'shape').id, values[i]!)
@@ -274,6 +274,13 @@ function readValue(cursor: JsonCursor): OutputSpec {
   return { dtype: readDType(dtype), shape: readShape(shape) }
 }
 
+/** A result of which some sizes may be left to inference. */
+function readResult(cursor: JsonCursor, inferred: Shape): OutputSpec {
+  const { dtype, shape } = cursor.fields('id', 'dtype', 'shape')
+  const sizes = shape.items().map((n, i) => (n.value === null ? (inferred[i] ?? null) : n.value))
+  return { dtype: readDType(dtype), shape: readShape(shape.holding(sizes)) }
+}
+
 /** A dtype. Throws a FormatError. */
 export function readDType(cursor: JsonCursor): DType {
   const text = cursor.text()
@@ -285,11 +292,7 @@ export function readDType(cursor: JsonCursor): DType {
 
 /** The shape of a tensor that can exist. Throws a FormatError. */
 export function readShape(cursor: JsonCursor): Shape {
-  const shape = cursor.items().map((n) => {
-    if (n.get('axis') !== undefined)
-      n.fail('an axis of any size, which this version of the library cannot read')
-    return n.whole(0, mostElements)
-  })
+  const shape = cursor.items().map((n) => n.whole(0, mostElements))
   if (sizeOf(shape) > mostElements)
     cursor.fail(`a tensor of shape ${formatShape(shape)} is too large`)
   return shape

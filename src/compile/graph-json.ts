@@ -1,6 +1,5 @@
 /** @file Graphs as JSON: the form in which they are saved, and how it is written. docs/saved-graphs.md describes it. */
 import type { DType } from '../core/dtype.ts'
-import type { Shape } from '../core/shape.ts'
 import { operators } from '../ops/define.ts'
 import { LiveNumber } from '../tensor/tracing.ts'
 import type { Op } from '../tensor/op.ts'
@@ -9,11 +8,14 @@ import { isValue, type Argument, type CallNode, type ConstantNode } from './grap
 import type { Graph, InputNode, Node, Part, StateNode, Value } from './graph.ts'
 import { numberToPlain, toPlain } from './plain-data.ts'
 
-/** A value: a number that nothing else in its graph has, and what it is like. */
+/**
+ * A value: a number that nothing else in its graph has, and what it is like. Where axes are dynamic any
+ * number of a graph may stand as a formula, { "$size": ... }, and a size that only inference knows as null.
+ */
 export interface ValueJson {
   readonly id: number
   readonly dtype: DType
-  readonly shape: Shape
+  readonly shape: readonly unknown[]
 }
 
 /**
@@ -38,8 +40,8 @@ export type NodeJson =
   | (Results & {
       readonly kind: 'view'
       readonly of: number
-      readonly strides: readonly number[]
-      readonly offset: number
+      readonly strides: readonly unknown[]
+      readonly offset: unknown
     })
   | (Results & {
       readonly kind: 'cond' | 'while'
@@ -61,44 +63,60 @@ export interface GraphJson {
   readonly outputs: readonly number[]
 }
 
+type WeightNames = (node: StateNode | ConstantNode) => string
+
+/** How what depends on sizes is written. */
+export interface SizeWriter {
+  number(x: number): unknown
+  /** A size of a result, which inference will find again. */
+  size(n: number): unknown
+}
+
+const fixedSizes: SizeWriter = { number: numberToPlain, size: (n) => n }
+
 /**
  * Writes a graph. `weightOf` gives the name under which the content of a state or constant is saved.
  * Throws an UnsupportedError for what has no place in a file.
  */
 export function graphToJson(
   { nodes, outputs }: Graph,
-  weightOf: (node: StateNode | ConstantNode) => string,
+  weightOf: WeightNames,
+  sizes: SizeWriter = fixedSizes,
 ): GraphJson {
   return {
     inputs: nodes.flatMap((node) =>
-      node.kind === 'input' ? [{ name: node.name, ...valueToJson(node.results[0]!) }] : [],
+      node.kind === 'input' ? [{ name: node.name, ...valueToJson(node.results[0]!, sizes) }] : [],
     ),
-    nodes: nodes.flatMap((node) => (node.kind === 'input' ? [] : [nodeToJson(node, weightOf)])),
+    nodes: nodes.flatMap((node) =>
+      node.kind === 'input' ? [] : [nodeToJson(node, weightOf, sizes)],
+    ),
     outputs: outputs.map(({ id }) => id),
   }
 }
 
 function nodeToJson(
   node: Exclude<Node, InputNode>,
-  weightOf: (node: StateNode | ConstantNode) => string,
+  weightOf: WeightNames,
+  sizes: SizeWriter,
 ): NodeJson {
-  const results = node.results.map(valueToJson)
+  const results = node.results.map((value) => valueToJson(value, sizes))
   switch (node.kind) {
     case 'state':
     case 'constant':
       return { kind: 'weight', name: weightOf(node), results }
     case 'call':
-      return callToJson(node, results)
+      return callToJson(node, results, sizes)
     case 'view': {
       const { of, layout, offset } = node
-      return { kind: 'view', of: of.id, strides: layout.strides, offset, results }
+      const strides = layout.strides.map(sizes.number)
+      return { kind: 'view', of: of.id, strides, offset: sizes.number(offset), results }
     }
     case 'control': {
       const { control } = node
       const inputs = node.inputs.map(({ id }) => id)
       const part = ({ inputs: given, graph }: Part): PartJson => ({
         given,
-        graph: graphToJson(graph, weightOf),
+        graph: graphToJson(graph, weightOf, sizes),
       })
       if (control.kind === 'cond') {
         const { whenTrue, whenFalse } = control
@@ -110,7 +128,11 @@ function nodeToJson(
   }
 }
 
-function callToJson({ op, attributes, inputs }: CallNode, results: readonly ValueJson[]): NodeJson {
+function callToJson(
+  { op, attributes, inputs }: CallNode,
+  results: readonly ValueJson[],
+  sizes: SizeWriter,
+): NodeJson {
   if (operators.get(op.name) !== op || op.kind === 'update')
     throw new UnsupportedError(
       `saveGraph: the function runs ${op.name}, which is a part of gradients or updates. Save a function that only predicts`,
@@ -123,21 +145,25 @@ function callToJson({ op, attributes, inputs }: CallNode, results: readonly Valu
   return {
     kind: 'call',
     op: op.name,
-    attributes: toPlain(attributes, (what) =>
-      op.kind === 'random' || what === 'a LiveNumber' ? dropsElements(op.name) : fail(what),
+    attributes: toPlain(
+      attributes,
+      (what) =>
+        op.kind === 'random' || what === 'a LiveNumber' ? dropsElements(op.name) : fail(what),
+      undefined,
+      sizes.number,
     ),
-    inputs: operandsToJson(op, inputs),
+    inputs: operandsToJson(op, inputs, sizes),
     results,
   }
 }
 
 // Numbers of a draw take part in what runs, not in what is saved.
-function operandsToJson(op: Op, inputs: readonly Argument[]): OperandJson[] {
+function operandsToJson(op: Op, inputs: readonly Argument[], sizes: SizeWriter): OperandJson[] {
   const operands: OperandJson[] = []
   for (let i = 0; i < inputs.length; i++) {
     const x = inputs[i]!
     if (isValue(x)) operands.push({ value: x.id })
-    else if (typeof x === 'number') operands.push(numberToPlain(x))
+    else if (typeof x === 'number') operands.push(sizes.number(x))
     else {
       const isDraw = drawLength.every((k) => isLive(inputs[i + k], x.slot + k))
       if (op.kind !== 'random' || !isDraw)
@@ -161,4 +187,8 @@ function dropsElements(name: string): never {
   )
 }
 
-const valueToJson = ({ id, dtype, shape }: Value): ValueJson => ({ id, dtype, shape })
+const valueToJson = ({ id, dtype, shape }: Value, sizes: SizeWriter): ValueJson => ({
+  id,
+  dtype,
+  shape: shape.map(sizes.size),
+})

@@ -14,18 +14,19 @@ const deepest = 64
 
 /**
  * A value as JSON data: null, booleans, numbers, texts, lists and plain objects; fields that are
- * undefined are left out. `special` may turn an object into an entry { "$...": ... } of its own. Calls
- * `fail`, which throws, with what cannot be written.
+ * undefined are left out. `special` may turn an object into an entry { "$...": ... } of its own, `number`
+ * a number. Calls `fail`, which throws, with what cannot be written.
  */
 export function toPlain(
   value: unknown,
   fail: (what: string) => never,
   special: (x: object) => Record<`$${string}`, unknown> | undefined = () => undefined,
+  number: (x: number) => unknown = numberToPlain,
 ): unknown {
   const visit = (x: unknown, depth: number): unknown => {
     if (depth > deepest) return fail('data nested too deeply')
     if (x === null || typeof x === 'boolean' || typeof x === 'string') return x
-    if (typeof x === 'number') return numberToPlain(x)
+    if (typeof x === 'number') return number(x)
     if (typeof x !== 'object') return fail(`a value of type ${typeof x}`)
     const own = special(x)
     if (own !== undefined) return own

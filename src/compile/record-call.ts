@@ -6,10 +6,10 @@ import { Cell } from '../tensor/cell.ts'
 import { isRecording, lastSequence } from '../tensor/tape.ts'
 import type { Tensor } from '../tensor/tensor.ts'
 import { DeviceError, TraceError } from '../util/errors.ts'
-import type { Recording } from './dynamic-axes.ts'
 import { traceGradients, type TracedGradients } from './joint.ts'
 import type { Recorder } from './recorder.ts'
 import { resizeTrace } from './resize.ts'
+import type { Recording } from './template.ts'
 import { trace, type Assumption, type Trace } from './trace.ts'
 import { takeApart, type Tree } from './tree.ts'
 
@@ -95,10 +95,11 @@ function recordedCall(call: Omit<RecordedCall, 'renumbered'>): RecordedCall {
   return {
     ...call,
     renumbered(renumber, mark) {
+      const resized = resizeTrace(traced, renumber, mark)
       const numbers = result.numbers.map(renumber)
       return recordedCall({
         ...call,
-        traced: resizeTrace(traced, renumber, mark),
+        traced: resized,
         result: { ...result, numbers, rebuild: (tensors) => result.rebuild(tensors, numbers) },
       })
     },

@@ -34,7 +34,8 @@ function resizeGraph(graph: Graph, renumber: Renumber, mark: string): Graph {
     switch (node.kind) {
       case 'input': {
         const { shape, dtype } = node.results[0]!
-        return [builder.input(node.name, shape.map(renumber), dtype)]
+        const sizes = shape.map(renumber)
+        return [builder.input(node.name, sizes, dtype)]
       }
       case 'state':
         return builder.copy(node, image)
@@ -94,12 +95,13 @@ function resizeControl(control: Control, renumber: Renumber, mark: string): Cont
 }
 
 function resizeLayout(layout: Layout, renumber: Renumber): Layout {
-  const shape = layout.shape.map(renumber)
-  return layout.contiguous ? layoutOf(shape) : layoutOf(shape, layout.strides.map(renumber))
+  const numbers = (list: readonly number[]) => list.map(renumber)
+  const shape = numbers(layout.shape)
+  return layout.contiguous ? layoutOf(shape) : layoutOf(shape, numbers(layout.strides))
 }
 
 /** Plain data with other numbers; the same object where none is another. */
-export function resizeData(data: unknown, renumber: Renumber): unknown {
+function resizeData(data: unknown, renumber: Renumber): unknown {
   if (typeof data === 'number') return renumber(data)
   if (typeof data !== 'object' || data === null || data instanceof LiveNumber) return data
   if (Array.isArray(data)) {

@@ -2,18 +2,22 @@
 
 /**
  * Note [Dynamic axes]: JavaScript's numbers do not remember what they were computed from. So a function
- * with dynamic axes is traced with stand-ins for their sizes, large primes, and a number that it computed
- * from them shows it: 64 * batch is the only plausible reason for a multiple of 2718283. What cannot be
- * told apart from a number that was written down (logarithms, say, or an axis halved with a remainder) is
- * compared with a second trace at other primes. Where both differ, the function is refused.
+ * with dynamic axes is traced with stand-ins for their sizes, multiples of large primes, and a number that
+ * it computed from them shows it: nothing but a dynamic axis makes multiples of 2718272. Being multiples of
+ * a power of two as well, stand-ins are halved without a remainder by strides and pooling; such a program
+ * is for sizes that divide as well. What may also be a number that was written down (half a stand-in, a
+ * logarithm) is compared with a second trace at other stand-ins. Where that contradicts, the function is
+ * refused.
  */
+
+/** With p the product of the factors: scale * p, scale / p, sqrt(scale * p), 1 / sqrt(scale * p). */
+export const forms = ['times', 'over', 'root', 'overRoot'] as const
 
 /** What a number is for other sizes. */
 export interface SizeFormula {
   readonly scale: number
   readonly factors: readonly Factor[]
-  /** With p the product of the factors: scale * p, scale / p, sqrt(scale * p) or 1 / sqrt(scale * p). */
-  readonly form: 'times' | 'over' | 'root' | 'overRoot'
+  readonly form: (typeof forms)[number]
 }
 
 /** times * (the size of an axis) + plus. */
@@ -23,17 +27,29 @@ export interface Factor {
   readonly plus: number
 }
 
-/** The stand-ins, the first trace's and the second's, of one axis, of two, and of more. */
-const primes: readonly (readonly [readonly number[], readonly number[]])[] = [
-  [[2718281], [3141601]],
-  [
-    [81649, 92233],
-    [87443, 78541],
-  ],
-  [
-    [14143, 17321, 19333, 22367, 24499, 26459],
-    [15013, 16493, 20347, 21521, 25121, 27103],
-  ],
+/**
+ * The stand-ins, of one axis, of two, and of more: a power of two times primes that are far from round numbers,
+ * those of the first trace and those of the second. Products of the sizes of a tensor stay exact.
+ */
+const standIns: readonly {
+  readonly power: number
+  readonly primes: readonly (readonly number[])[]
+}[] = [
+  { power: 64, primes: [[42473], [49109]] },
+  {
+    power: 16,
+    primes: [
+      [5107, 5779],
+      [5471, 4909],
+    ],
+  },
+  {
+    power: 8,
+    primes: [
+      [1777, 2207, 2417, 2833, 3083, 3307],
+      [1877, 2063, 2543, 2707, 3163, 3407],
+    ],
+  },
 ]
 
 /** As many axes may be dynamic. */
@@ -41,13 +57,14 @@ export const mostAxes = 6
 
 /** The sizes at which a function of `count` dynamic axes is traced, the first or the second time. */
 export function standInSizes(count: number, again: boolean): readonly number[] {
-  return primes[Math.min(count, 3) - 1]![again ? 1 : 0].slice(0, count)
+  const { power, primes } = standIns[Math.min(count, 3) - 1]!
+  return primes[again ? 1 : 0]!.slice(0, count).map((prime) => prime * power)
 }
 
 /** Slices and windows make sizes this much longer or shorter. */
 const nearby = 256
-/** More copies of an axis are looked for only where nothing is added to them. */
-const mostTimes = 4
+/** Parts and copies of an axis to which something is added. */
+const someTimes = [1, 2, 3, 4, 1 / 2, 1 / 4, 1 / 8]
 /** Beyond it the products of sizes are not exact. */
 const largest = 2 ** 53
 
@@ -91,7 +108,11 @@ function wholeFormula(
   }
   sizes.forEach((_, axis) => divideBy(axis, 1, 0))
   sizes.forEach((size, axis) => {
-    for (let times = 1; times <= mostTimes; times++)
+    // Halves, quarters and so on are multiples of the prime.
+    for (let part = 1 / 2; Number.isInteger(size * part); part /= 2) divideBy(axis, part, 0)
+  })
+  sizes.forEach((size, axis) => {
+    for (const times of someTimes)
       for (let plus = 1; plus <= nearby && rest >= times * size - nearby; plus++) {
         divideBy(axis, times, -plus)
         divideBy(axis, times, plus)
@@ -100,6 +121,10 @@ function wholeFormula(
   if (factors.length > 0) return { scale: Math.sign(value) * rest, factors, form: 'times' }
   return sizes.some((size) => mayBePart(rest, size)) ? 'unclear' : 'constant'
 }
+
+/** Whether a formula says what nothing else can be: a constant may lie near a size, or be a part of it. */
+export const isCertain = ({ factors }: SizeFormula): boolean =>
+  factors.every(({ times, plus }) => times >= 1 && Math.abs(plus) <= 4)
 
 // Whether it may be an axis that was lengthened, or divided with a remainder, as by strides.
 function mayBePart(value: number, size: number): boolean {
@@ -152,6 +177,21 @@ function isFraction(x: number): boolean {
     rest = 1 / (rest - whole)
   }
   return false
+}
+
+/** As people write it, with names for sizes: '64 * batch', 'sqrt(3 * tokens)'. */
+export function formulaText(
+  { scale, factors, form }: SizeFormula,
+  names: readonly string[],
+): string {
+  const texts = factors.map(({ axis, times, plus }) => {
+    const name = names[axis]!
+    const part = times === 1 ? name : times < 1 ? `${name} / ${1 / times}` : `${times} * ${name}`
+    return plus === 0 ? part : `(${part} ${plus < 0 ? '-' : '+'} ${Math.abs(plus)})`
+  })
+  if (form === 'over') return `${scale} / (${texts.join(' * ')})`
+  const product = (scale === 1 ? texts : [String(scale), ...texts]).join(' * ')
+  return form === 'times' ? product : form === 'root' ? `sqrt(${product})` : `1 / sqrt(${product})`
 }
 
 /** The number at other sizes. */

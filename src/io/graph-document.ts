@@ -1,8 +1,10 @@
 /** @file What a saved graph says beside its weights: versions, and signatures with their graphs. */
+import type { DType } from '../core/dtype.ts'
 import type { GraphJson } from '../compile/graph-json.ts'
 import { graphFromJson, type ReadGraph, type WeightSpec } from '../compile/graph-from-json.ts'
 import { fromPlain } from '../compile/plain-data.ts'
-import type { OutputSpec } from '../tensor/op.ts'
+import { formulaText, mostAxes } from '../compile/size-formula.ts'
+import { readSize, withSizes } from '../compile/size-json.ts'
 import { JsonCursor, quote } from '../util/json-cursor.ts'
 import { version } from '../util/version.ts'
 import { jsonKeys } from './json-keys.ts'
@@ -12,16 +14,36 @@ export const formatVersion = 1
 
 /** A function under a name. */
 export interface SignatureJson {
+  /** The dynamic axes, by name, each with a size that fits: that of the example. */
+  readonly axes: Readonly<Record<string, number>>
   readonly graph: GraphJson
   /** What the function returns, as data; { "$tensor": i } stands for output i of the graph. */
   readonly result: unknown
 }
 
+/** A size: a number, or the name of an axis of any size, or what is computed from such. */
+export type SizeText = number | string
+
+/** Shape and dtype of an input or output; a dynamic axis stands with its name. */
+export interface TensorSpec {
+  readonly shape: readonly SizeText[]
+  readonly dtype: DType
+}
+
 /** A signature that was read. */
-export interface ReadSignature extends ReadGraph {
-  readonly inputs: ReadonlyMap<string, OutputSpec>
+export interface ReadSignature {
+  readonly axes: readonly string[]
+  readonly inputs: ReadonlyMap<string, TensorSpec>
+  readonly outputs: readonly TensorSpec[]
   /** What is returned, with something in the place of each tensor. */
   readonly result: (make: (output: number) => unknown) => unknown
+  /** The function for sizes of its axes. Throws a FormatError where the graph does not fit them. */
+  at(sizes: readonly number[]): SizedSignature
+}
+
+/** A signature for sizes of its axes. */
+export interface SizedSignature extends ReadGraph {
+  readonly result: ReadSignature['result']
 }
 
 /** The document as text, a node per line. */
@@ -63,19 +85,55 @@ function readSignature(
   weights: ReadonlyMap<string, WeightSpec>,
   used: Set<string>,
 ): ReadSignature {
-  const all = cursor.fields('graph', 'result')
-  const read = graphFromJson(all.graph, weights, used)
-  const { nodes, outputs } = read.graph
-  const result: ReadSignature['result'] = (make) =>
-    fromPlain(all.result, (key, at) => {
-      if (key !== '$tensor') return at.fail(`unknown mark ${key}`)
-      return make(at.whole(0, outputs.length - 1))
-    })
-  result(() => undefined)
-  const inputs = nodes.flatMap((node) =>
-    node.kind === 'input' ? [[node.name, node.results[0]!] as const] : [],
-  )
-  return { ...read, result, inputs: new Map(inputs) }
+  const { axes, ...parts } = cursor.fields('axes', 'graph', 'result')
+  const examples = new Map(axes.entries().map(([name, size]) => [name, size.whole()]))
+  const names = [...examples.keys()]
+  const wrong = names.find((name) => !/^\w+$/.test(name))
+  if (wrong !== undefined) axes.fail(`${quote(wrong)} is no name of an axis`)
+  if (names.length > mostAxes) axes.fail(`${names.length} axes. Expected ${mostAxes} at most`)
+  const at = (sizes: readonly number[]): SizedSignature => {
+    const byName = new Map(names.map((name, i) => [name, sizes[i]!]))
+    const read = graphFromJson(withSizes(parts.graph, byName), weights, used)
+    const result = withSizes(parts.result, byName)
+    return {
+      ...read,
+      result: (make) =>
+        fromPlain(result, (key, place) => {
+          if (key !== '$tensor') return place.fail(`unknown mark ${key}`)
+          return make(place.whole(0, read.graph.outputs.length - 1))
+        }),
+    }
+  }
+  const example = at([...examples.values()])
+  example.result(() => undefined)
+  const specs = new Map<unknown, TensorSpec>()
+  // What is read here was checked at the sizes of the example.
+  const specOf = (value: JsonCursor): TensorSpec => {
+    const shape = value.field('shape').items()
+    const dtype = value.get('dtype') as DType
+    const spec = { shape: shape.map((size) => sizeText(size, names)), dtype }
+    specs.set(value.get('id'), spec)
+    return spec
+  }
+  const { inputs, nodes, outputs } = parts.graph.fields('inputs', 'nodes', 'outputs')
+  const inputSpecs = inputs.items().map((x) => [x.get('name') as string, specOf(x)] as const)
+  const found = new Set(inputSpecs.flatMap(([, { shape }]) => shape))
+  const lost = names.find((name) => !found.has(name))
+  if (lost !== undefined) axes.fail(`no input has the axis ${quote(lost)}`)
+  for (const node of nodes.items()) node.field('results').items().forEach(specOf)
+  return {
+    axes: names,
+    inputs: new Map(inputSpecs),
+    outputs: outputs.items().map((id) => specs.get(id.value)!),
+    result: example.result,
+    at,
+  }
+}
+
+function sizeText(cursor: JsonCursor, names: readonly string[]): SizeText {
+  const size = readSize(cursor, names)
+  if (size === undefined) return '?'
+  return typeof size === 'number' ? size : formulaText(size, names)
 }
 
 function parse(text: string, source: string): unknown {

@@ -1,4 +1,5 @@
 /** @file Saved graphs in files, in bytes and behind addresses: a folder, or one safetensors file. */
+import type { DynamicAxes } from '../compile/dynamic-axes.ts'
 import type { WeightSpec } from '../compile/graph-from-json.ts'
 import { Module } from '../nn/module.ts'
 import { currentBackend, fromBytes } from '../ops/create.ts'
@@ -14,6 +15,11 @@ import { isAddress, readSource } from './source.ts'
 export interface SaveGraphOptions {
   /** The functions to save, by name. */
   readonly signatures: Readonly<Record<string, GraphSignature>>
+  /**
+   * Axes that may have any size in the saved graph: [0] of all inputs, or by input, { x: [0] } or
+   * { x: { 0: 'batch' } }. Axes of one name have one size.
+   */
+  readonly dynamicAxes?: DynamicAxes
 }
 
 export interface LoadGraphOptions {
@@ -40,10 +46,11 @@ export async function saveGraph(
   options: SaveGraphOptions,
 ): Promise<void> {
   checkPath('saveGraph', path)
-  checkOptions('saveGraph', options, ['signatures'])
+  checkOptions('saveGraph', options, ['signatures', 'dynamicAxes'])
   const { writeAtomically } = await files('saveGraph', 'graphToBytes')
-  if (isFile(path)) return writeAtomically(path, await graphToBytes(model, options?.signatures))
-  const { text, weights } = printModel(model, options?.signatures)
+  const { signatures, dynamicAxes } = options ?? {}
+  if (isFile(path)) return writeAtomically(path, await graphToBytes(model, signatures, dynamicAxes))
+  const { text, weights } = printModel(model, signatures, dynamicAxes)
   const document = new TextEncoder().encode(text)
   const metadata = { [checksumKey]: checksum(document) }
   const bytes = await toSafetensors(weights, { metadata })
@@ -64,8 +71,9 @@ export async function saveGraph(
 export async function graphToBytes(
   model: GraphModel,
   signatures: Readonly<Record<string, GraphSignature>>,
+  dynamicAxes?: DynamicAxes,
 ): Promise<Uint8Array<ArrayBuffer>> {
-  const { text, weights } = printModel(model, signatures)
+  const { text, weights } = printModel(model, signatures, dynamicAxes)
   return toSafetensors(weights, { metadata: { [graphKey]: text } })
 }
 
@@ -123,12 +131,16 @@ function make(
   return new LoadedGraph(read, new Map(weights), backend)
 }
 
-function printModel(model: GraphModel, signatures: SaveGraphOptions['signatures']) {
+function printModel(
+  model: GraphModel,
+  signatures: SaveGraphOptions['signatures'],
+  dynamicAxes: DynamicAxes | undefined,
+) {
   if (!(model instanceof Module) && typeof model !== 'function')
     throw new ValueError(
       `saveGraph: expected a module or a function first, received ${typeof model}`,
     )
-  const traced = traceSignatures(model, signatures)
+  const traced = traceSignatures(model, signatures, dynamicAxes)
   const text = printDocument(traced.signatures)
   // What cannot be read is not written.
   readDocument(text, 'the new graph', weightSpecs(new Map(Object.entries(traced.weights))))

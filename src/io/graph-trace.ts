@@ -1,8 +1,13 @@
 /** @file Functions of a model as data: what each computes, and the tensors that they share. */
 import type { Backend, Block } from '../backend/backend.ts'
+import { AxisSizes, checkDynamicAxes, isList } from '../compile/dynamic-axes.ts'
+import type { DynamicAxes } from '../compile/dynamic-axes.ts'
 import { rewriteGraph, type Graph } from '../compile/graph.ts'
 import { graphToJson } from '../compile/graph-json.ts'
 import { toPlain } from '../compile/plain-data.ts'
+import { resizeTrace } from '../compile/resize.ts'
+import { sizeWriter } from '../compile/size-json.ts'
+import { Template, type Recording } from '../compile/template.ts'
 import { trace, type ArgumentSpec, type Trace } from '../compile/trace.ts'
 import { takeApart, type Tree } from '../compile/tree.ts'
 import { checkDType, type DType } from '../core/dtype.ts'
@@ -40,28 +45,93 @@ export interface TracedSignatures {
 export function traceSignatures(
   model: GraphModel,
   signatures: Readonly<Record<string, GraphSignature>>,
+  dynamicAxes: DynamicAxes = {},
 ): TracedSignatures {
+  checkDynamicAxes('saveGraph', dynamicAxes)
+  const all = Object.entries(checkSignatures(signatures))
+  checkNames(dynamicAxes, all)
   const weights = new WeightTable(model)
-  const traced = Object.entries(checkSignatures(signatures)).map(([name, signature]) => {
-    const { graph, result } = traceSignature(name, model, signature, weights)
-    const json = graphToJson(graph, (node) => {
-      assert(node.kind === 'constant', 'a state in a graph to be saved')
-      return weights.nameOf(node.tensor)
-    })
-    return [name, { graph: json, result }] as const
-  })
+  const traced = all.map(
+    ([name, signature]) =>
+      [name, traceSignature(name, model, signature, dynamicAxes, weights)] as const,
+  )
   return { signatures: Object.fromEntries(traced), weights: weights.tensors() }
+}
+
+function checkNames(dynamicAxes: DynamicAxes, signatures: readonly [string, GraphSignature][]) {
+  if (isList(dynamicAxes)) return
+  const known = signatures.flatMap(([, { inputs }]) => Object.keys(inputs))
+  const unknown = Object.keys(dynamicAxes).find((name) => !known.includes(name))
+  if (unknown !== undefined)
+    throw new ValueError(
+      `saveGraph: dynamicAxes names '${unknown}', which is no input. Expected ${[...new Set(known)].map((name) => `'${name}'`).join(', ')}`,
+    )
+}
+
+/** One function, traced. */
+interface TracedFunction extends Recording<TracedFunction> {
+  readonly traced: Trace
+  readonly tree: Tree
 }
 
 function traceSignature(
   name: string,
   model: GraphModel,
   signature: GraphSignature,
+  dynamicAxes: DynamicAxes,
   weights: WeightTable,
-): { graph: Graph; result: unknown } {
+): SignatureJson {
   const where = `saveGraph: signature '${name}'`
-  const fn = signature.fn ?? (model instanceof Module ? forwardOf(model) : model)
   const specs = specsOf(where, signature)
+  const own = isList(dynamicAxes)
+    ? dynamicAxes
+    : Object.fromEntries(
+        specs.flatMap((x) => (x.name in dynamicAxes ? [[x.name, dynamicAxes[x.name]!]] : [])),
+      )
+  const places = specs.map((spec) => ({ path: spec.name, shape: spec.shape }))
+  const axes = new AxisSizes(where, own, places)
+  const record = (sizes: readonly number[]) => {
+    const sized = specs.map((spec, i) => ({ ...spec, shape: axes.shape(i, spec.shape, sizes) }))
+    const recorded = traceFunction(where, model, signature, sized)
+    checkPure(where, recorded.traced, weights)
+    return recorded
+  }
+  // What is wrong at any size is told with the sizes of the example.
+  const example = record(axes.sizes)
+  const template = axes.names.length === 0 ? undefined : new Template(where, axes.names, record)
+  const { traced, tree } = template?.recording ?? example
+  const named = weights.name(traced)
+  const writer = template && sizeWriter(template)
+  const stands = tree.tensors.map((_, index) => new Place(index))
+  const result = toPlain(
+    tree.rebuild(stands as unknown as Tensor[]),
+    (what) => {
+      throw new UnsupportedError(
+        `${where}: the function returns ${what}. Expected tensors and data`,
+      )
+    },
+    (x) => (x instanceof Place ? { $tensor: x.index } : undefined),
+    writer?.number,
+  )
+  const graph = graphToJson(
+    named,
+    (node) => {
+      assert(node.kind === 'constant', 'a state in a graph to be saved')
+      return weights.nameOf(node.tensor)
+    },
+    writer,
+  )
+  const sizes = axes.names.map((axis, i) => [axis, axes.sizes[i]!] as const)
+  return { axes: Object.fromEntries(sizes), graph, result }
+}
+
+function traceFunction(
+  where: string,
+  model: GraphModel,
+  signature: GraphSignature,
+  specs: readonly ArgumentSpec[],
+): TracedFunction {
+  const fn = signature.fn ?? (model instanceof Module ? forwardOf(model) : model)
   let tree: Tree | undefined
   const run = (inputs: readonly Tensor[]) => {
     const returned = (fn as (...inputs: readonly Tensor[]) => unknown)(...inputs)
@@ -73,18 +143,19 @@ function traceSignature(
   const traced = evaluating(model, () =>
     noGrad(() => trace(backendOf(model, signature), specs, run)),
   )
-  checkPure(where, traced, weights)
-  const places = tree!.tensors.map((_, index) => new Place(index))
-  const result = toPlain(
-    tree!.rebuild(places as unknown as Tensor[]),
-    (what) => {
-      throw new UnsupportedError(
-        `${where}: the function returns ${what}. Expected tensors and data`,
-      )
+  return tracedFunction(traced, tree!)
+}
+
+function tracedFunction(traced: Trace, tree: Tree): TracedFunction {
+  return {
+    traced,
+    tree,
+    renumbered(renumber, mark) {
+      const resized = resizeTrace(traced, renumber, mark)
+      const numbers = tree.numbers.map(renumber)
+      return tracedFunction(resized, { ...tree, numbers })
     },
-    (x) => (x instanceof Place ? { $tensor: x.index } : undefined),
-  )
-  return { graph: weights.name(traced), result }
+  }
 }
 
 /** Stands for an output in what a function returns. */

@@ -2,10 +2,8 @@
 import type { Backend } from '../backend/backend.ts'
 import { runPasses } from '../compile/passes.ts'
 import { Program } from '../compile/program.ts'
-import { formatShape, sameShape } from '../core/shape.ts'
 import { Buffer } from '../tensor/cell.ts'
 import { engine } from '../tensor/engine.ts'
-import type { OutputSpec } from '../tensor/op.ts'
 import { defaultGenerator } from '../tensor/random.ts'
 import { noGrad } from '../tensor/tape.ts'
 import { Tensor } from '../tensor/tensor.ts'
@@ -17,10 +15,9 @@ import {
   UnsupportedError,
   ValueError,
 } from '../util/errors.ts'
-import type { ReadSignature } from './graph-document.ts'
+import type { ReadSignature, SizeText, TensorSpec } from './graph-document.ts'
 
-/** Shape and dtype of an input or output. */
-export type TensorSpec = OutputSpec
+export type { SizeText, TensorSpec } from './graph-document.ts'
 
 /** What a function of a saved graph takes and returns. */
 export interface SignatureInfo {
@@ -28,6 +25,16 @@ export interface SignatureInfo {
   readonly inputs: Readonly<Record<string, TensorSpec>>
   /** What is returned, with a spec in the place of each tensor. */
   readonly outputs: unknown
+}
+
+/** Programs beyond this many, of all functions and sizes: the one not used for longest goes. */
+const programLimit = 32
+
+/** A function for some sizes of its axes, on a backend. */
+interface SizedProgram {
+  readonly key: string
+  readonly program: Program
+  readonly result: ReadSignature['result']
 }
 
 /**
@@ -47,7 +54,7 @@ export class LoadedGraph {
   readonly #slots: readonly Tensor[]
   readonly #read: ReadonlyMap<string, ReadSignature>
   readonly #cells = new Map<Backend, readonly Buffer[]>()
-  readonly #programs = new Map<ReadSignature, Map<Backend, Program>>()
+  readonly #programs: SizedProgram[] = []
   readonly #backend: Backend
 
   /** `weights` are in the order of their slots, on the backend given. */
@@ -82,34 +89,42 @@ export class LoadedGraph {
       throw new UnsupportedError(
         `run: a loaded graph cannot become a part of another program. Call '${name}' outside of the compiled function`,
       )
-    const tensors = checkInputs(name, signature, inputs)
+    const { tensors, sizes } = checkInputs(name, signature, inputs)
     const backend = backendOf(tensors) ?? this.#backend
-    const outputs = noGrad(() =>
-      this.#program(signature, backend).run(tensors.map((t) => engine().contiguous(t))),
-    )
-    return signature.result((i) => outputs[i]!) as Result
+    const { program, result } = this.#program(name, signature, sizes, backend)
+    const outputs = noGrad(() => program.run(tensors.map((t) => engine().contiguous(t))))
+    return result((i) => outputs[i]!) as Result
   }
 
-  #program(signature: ReadSignature, backend: Backend): Program {
-    let programs = this.#programs.get(signature)
-    if (programs === undefined) this.#programs.set(signature, (programs = new Map()))
-    let program = programs.get(backend)
-    if (program === undefined) {
-      const { graph, draws } = signature
-      const states = this.#weightsOn(backend).map((cell) => ({ kind: 'cell', cell }) as const)
-      const actions = draws.map((count, i) => ({
-        kind: 'numbers' as const,
-        slot: 4 * i,
-        count: 4,
-        compute: () => defaultGenerator.draw(count),
-        sizes: [],
-      }))
-      const numberCount = 4 * draws.length
-      // As compile() has it, so that the same bits come out.
-      program = new Program(backend, runPasses(graph), { states, grads: [], actions, numberCount })
-      programs.set(backend, program)
-    }
-    return program
+  #program(
+    name: string,
+    signature: ReadSignature,
+    sizes: readonly number[],
+    backend: Backend,
+  ): SizedProgram {
+    const key = `${name}|${sizes.join()}`
+    const known = this.#programs.findIndex((x) => x.key === key && x.program.backend === backend)
+    const found = known < 0 ? undefined : this.#programs.splice(known, 1)[0]
+    const sized = found ?? { ...this.#make(name, signature, sizes, backend), key }
+    this.#programs.push(sized)
+    if (this.#programs.length > programLimit) this.#programs.shift()!.program.release()
+    return sized
+  }
+
+  #make(name: string, signature: ReadSignature, sizes: readonly number[], backend: Backend) {
+    const { graph, draws, result } = sizedFor(name, signature, sizes)
+    const states = this.#weightsOn(backend).map((cell) => ({ kind: 'cell', cell }) as const)
+    const actions = draws.map((count, i) => ({
+      kind: 'numbers' as const,
+      slot: 4 * i,
+      count: 4,
+      compute: () => defaultGenerator.draw(count),
+      sizes: [],
+    }))
+    const numberCount = 4 * draws.length
+    // As compile() has it, so that the same bits come out.
+    const trace = { states, grads: [], actions, numberCount }
+    return { program: new Program(backend, runPasses(graph), trace), result }
   }
 
   #weightsOn(backend: Backend): readonly Buffer[] {
@@ -122,19 +137,28 @@ export class LoadedGraph {
   }
 }
 
-function describe({ inputs, graph, result }: ReadSignature): SignatureInfo {
-  const spec = ({ shape, dtype }: OutputSpec): TensorSpec => ({ shape, dtype })
-  return {
-    inputs: Object.fromEntries([...inputs].map(([name, x]) => [name, spec(x)])),
-    outputs: result((i) => spec(graph.outputs[i]!)),
+function sizedFor(name: string, signature: ReadSignature, sizes: readonly number[]) {
+  try {
+    return signature.at(sizes)
+  } catch (error) {
+    const given = signature.axes.map((axis, i) => `${axis} = ${sizes[i]}`).join(', ')
+    throw new ShapeError(
+      `run: '${name}' cannot be computed for ${given}: ${(error as Error).message}`,
+      { cause: error },
+    )
   }
 }
 
+function describe({ inputs, outputs, result }: ReadSignature): SignatureInfo {
+  return { inputs: Object.fromEntries(inputs), outputs: result((i) => outputs[i]!) }
+}
+
+/** The inputs in order, and the sizes of the axes. */
 function checkInputs(
   name: string,
-  { inputs: wanted }: ReadSignature,
+  { inputs: wanted, axes }: ReadSignature,
   inputs: Readonly<Record<string, Tensor>>,
-): Tensor[] {
+): { tensors: Tensor[]; sizes: number[] } {
   const where = `run: '${name}'`
   const expected = `Expected ${[...wanted].map(([key, x]) => `${key}: ${text(x)}`).join(', ') || 'none'}`
   if (typeof inputs !== 'object' || inputs === null || inputs instanceof Tensor)
@@ -142,21 +166,31 @@ function checkInputs(
   const unknown = Object.keys(inputs).find((key) => !wanted.has(key))
   if (unknown !== undefined)
     throw new ValueError(`${where}: there is no input '${unknown}'. ${expected}`)
-  return [...wanted].map(([key, spec]) => {
+  const sizes = new Map<SizeText, number>()
+  const fits = (size: SizeText, n: number) => {
+    if (typeof size === 'number') return size === n
+    if (!sizes.has(size)) sizes.set(size, n)
+    return sizes.get(size) === n
+  }
+  const tensors = [...wanted].map(([key, spec]) => {
     const given = Object.hasOwn(inputs, key) ? inputs[key] : undefined
     if (!(given instanceof Tensor))
       throw new ValueError(
         `${where}: input '${key}' is ${given === undefined ? 'missing' : `of type ${typeof given}`}. ${expected}`,
       )
-    const isSame = sameShape(given.shape, spec.shape)
+    const { shape } = given
+    const isSame =
+      shape.length === spec.shape.length && shape.every((n, i) => fits(spec.shape[i]!, n))
     if (isSame && given.dtype === spec.dtype) return given
+    const known = [...sizes].map(([axis, n]) => `${axis} = ${n}`).join(', ')
     throw new (isSame ? DTypeError : ShapeError)(
-      `${where}: input '${key}' is ${text(given)}. Expected ${text(spec)}${isSame ? `; cast it: ${key}.cast('${spec.dtype}')` : ''}`,
+      `${where}: input '${key}' is ${text(given)}. Expected ${text(spec)}${isSame ? `; cast it: ${key}.cast('${spec.dtype}')` : known && ` with ${known}`}`,
     )
   })
+  return { tensors, sizes: axes.map((axis) => sizes.get(axis)!) }
 }
 
-const text = ({ dtype, shape }: OutputSpec) => `${dtype} ${formatShape(shape)}`
+const text = ({ dtype, shape }: TensorSpec) => `${dtype} [${shape.join(', ')}]`
 
 function backendOf(tensors: readonly Tensor[]): Backend | undefined {
   const other = tensors.find((t) => t.backend !== tensors[0]!.backend)

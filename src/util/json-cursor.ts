@@ -24,6 +24,11 @@ export class JsonCursor {
     return new JsonCursor(this.value, `${this.#where}: ${name}`)
   }
 
+  /** The same place with another value. */
+  holding(value: unknown): JsonCursor {
+    return new JsonCursor(value, this.#where)
+  }
+
   /** The fields of an object that has all of `names` and nothing else. */
   fields<Name extends string>(...names: readonly Name[]): Record<Name, JsonCursor> {
     const entries = this.entries()
@@ -39,6 +44,12 @@ export class JsonCursor {
   /** A field of an object, whatever else it has; undefined when it is not there. */
   get(name: string): unknown {
     return isObject(this.value) && Object.hasOwn(this.value, name) ? this.value[name] : undefined
+  }
+
+  /** As `get`, as a place; fails when it is not there. */
+  field(name: string): JsonCursor {
+    const found = this.entries().find(([key]) => key === name)
+    return found?.[1] ?? this.fail(`'${name}' is missing`)
   }
 
   /** What an object holds, by key. */

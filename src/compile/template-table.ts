@@ -1,7 +1,8 @@
 /** @file Recordings that serve all sizes of their dynamic axes. */
 import type { Shape } from '../core/shape.ts'
-import { AxisSizes, DynamicAxesError, Template, type DynamicAxes } from './dynamic-axes.ts'
+import { AxisSizes, DynamicAxesError, type DynamicAxes } from './dynamic-axes.ts'
 import { formOfCall, holds, type Known, type RecordedCall } from './record-call.ts'
+import { Template } from './template.ts'
 import type { Assumption } from './trace.ts'
 import type { Tree } from './tree.ts'
 
