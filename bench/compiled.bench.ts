@@ -9,7 +9,9 @@ import { join } from 'node:path'
 import { onnxBert } from './bert.ts'
 import type { Case, Contender, Setup } from './harness.ts'
 import { fillParameters, makeBert } from './models.ts'
+import { jaxMlp, tfjsMlp } from './mlp-peers.ts'
 import { ORT, ortContender } from './ort.ts'
+import { JAX, TFJS } from './peers.ts'
 import type { Figure } from './report.ts'
 import { settings, threadsText } from './settings.ts'
 import {
@@ -28,7 +30,11 @@ const CHAIN = 4_000_000
 /** Long cases have few rounds. */
 const LONG = { warmUpSeconds: 0, rounds: 5 }
 
-const training = (name: TrainingName, plan: Case['plan'] = {}): Case => ({
+const training = (
+  name: TrainingName,
+  plan: Case['plan'] = {},
+  peers: Case['contenders'] = {},
+): Case => ({
   name: `${trainingCases[name].name}, ${threadsText()}`,
   unit: 'ms',
   better: 'lower',
@@ -40,11 +46,13 @@ const training = (name: TrainingName, plan: Case['plan'] = {}): Case => ({
     'tandem, eager': tandemSteps(name),
     [TORCH]: torchSteps(name),
     [TORCH_COMPILED]: torchSteps(name, true),
+    ...peers,
   },
 })
 
 export const cases: Case[] = [
-  training('mlp'),
+  // They train nothing else: tfjs' WebAssembly has no gradient of a convolution's weight, jax-js no layers.
+  training('mlp', {}, { [TFJS]: tfjsMlp, [JAX]: jaxMlp }),
   training('cnn'),
   training('resnet18', LONG),
   training('gpt', LONG),
