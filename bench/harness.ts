@@ -114,15 +114,20 @@ export async function measureCase(
 /** What stands for the rounds of a contender: their median, or its best round. */
 export type Measure = 'median' | 'best'
 
-/** How many times better Tandem is than the best other contender, or `undefined` without one. */
+/** How many times better Tandem is than the best other library, or `undefined` without one. */
 export function ratioToBestPeer(
   test: Case,
   result: CaseResult,
   measure: Measure = 'median',
 ): number | undefined {
-  const ratios = Object.values(ratiosToPeers(test, result, measure))
+  const ratios = Object.entries(ratiosToPeers(test, result, measure)).flatMap(([name, ratio]) =>
+    isOurs(name) ? [] : [ratio],
+  )
   return ratios.length === 0 ? undefined : Math.min(...ratios)
 }
+
+// 'tandem, eager' is beside what is compiled for comparison, not a peer.
+const isOurs = (name: string): boolean => name.startsWith('tandem')
 
 /** How many times better Tandem is than each other contender. */
 export function ratiosToPeers(
