@@ -63,6 +63,12 @@ export interface Schedule {
   readonly kernels: readonly Scheduled[]
 }
 
+/** The calls that a kernel carries out. */
+export function scheduledCalls(scheduled: Scheduled): readonly CallNode[] {
+  if (!('step' in scheduled)) return []
+  return scheduled.calls ?? [scheduled.node]
+}
+
 /** One line per kernel: its name, what it reads and what it writes. */
 export function printSchedule({ buffers, kernels }: Schedule): string {
   const name = (operand: Operand, dtype: string) => {
