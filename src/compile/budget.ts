@@ -34,25 +34,36 @@ export function withinBudget(
   }
   const first = plan(graph)
   let least = first
-  for (const mostAtOnce of paces) {
-    let best = first
-    for (const mayRepeat of [isCheap, isRepeatable])
-      for (let i = 0; i < shares.length && best.bytes > budget.bytes; i++) {
-        const goal = { budget: budget.bytes, mostAtOnce, share: shares[i]! }
-        const { firstReader } = budget
-        const factor = factorOf(best.bytes, goal)
-        const repeats = chooseRepeats(best.graph, best.memory, { firstReader, mayRepeat, factor })
-        if (repeats.size === 0) break
-        const made = plan(repeatCalls(best.graph, repeats))
-        if (made.bytes > Math.max(budget.bytes, best.bytes * (1 - leastGain))) continue
-        best = made
-        i = -1
-      }
-    if (best.bytes < least.bytes) least = best
+  for (const pace of paces) {
     if (least.bytes <= budget.bytes) break
+    const made = shrunk(first, budget, pace, plan)
+    if (made.bytes < least.bytes) least = made
   }
   debug(1, () => report(budget, first.bytes, least.bytes))
   return least.graph
+}
+
+/** Round after round, until it is enough or nothing helps. */
+function shrunk(
+  first: Attempt,
+  { bytes: wanted, firstReader }: Budget,
+  pace: number,
+  plan: (graph: Graph) => Attempt,
+): Attempt {
+  let best = first
+  for (const mayRepeat of [isCheap, isRepeatable])
+    for (let i = 0; i < shares.length && best.bytes > wanted; i++) {
+      const { graph, memory, bytes } = best
+      const less = Math.min(bytes - wanted, bytes * pace) * shares[i]!
+      const goal = { firstReader, mayRepeat, factor: 1 - less / bytes }
+      const repeats = chooseRepeats(graph, memory, goal)
+      if (repeats.size === 0) break
+      const made = plan(repeatCalls(graph, repeats))
+      if (made.bytes > Math.max(wanted, bytes * (1 - leastGain))) continue
+      best = made
+      i = -1
+    }
+  return best
 }
 
 interface Attempt {
@@ -61,23 +72,14 @@ interface Attempt {
   readonly bytes: number
 }
 
-/** Memory is made less at once, or if that fails by no more than a part in each round. */
+/** The part of its memory that a graph is to lose in one round, at most: all that is too much, or if that fails less. */
 const paces = [1, 1 / 4]
 
-/** Rounds try to save so much of what is too much, one after the other for as long as they fail. */
+/** Rounds try to save so many times what they should, one after the other for as long as they fail. */
 const shares = [1, 1 / 2, 2, 1 / 4, 4]
 
 /** A round that saves a smaller part of the memory has failed. */
 const leastGain = 0.01
-
-/** What a round should leave of the memory. */
-function factorOf(
-  bytes: number,
-  goal: { readonly budget: number; readonly mostAtOnce: number; readonly share: number },
-): number {
-  const tooMuch = Math.min(bytes - goal.budget, bytes * goal.mostAtOnce)
-  return 1 - (tooMuch * goal.share) / bytes
-}
 
 /** Products and the like, of which an element of the result takes many operations, are not. */
 const isCheap = (node: CallNode) => isRepeatable(node) && node.op.kind !== 'contract'
