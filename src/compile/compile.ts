@@ -10,7 +10,7 @@ import { withinBudget } from './budget.ts'
 import { checkDynamicAxes, type DynamicAxes } from './dynamic-axes.ts'
 import type { Graph } from './graph.ts'
 import { jointBudget, JointProgram, type TracedGradients } from './joint.ts'
-import { passNames, runPasses, type PassSwitches } from './passes.ts'
+import { runPasses, switchNames, type PassSwitches } from './passes.ts'
 import { Program } from './program.ts'
 import { formOfCall, holds, inputsOf, recordCall } from './record-call.ts'
 import type { AnyFunction, Known, RecordedCall } from './record-call.ts'
@@ -52,6 +52,8 @@ export interface CompiledProgram {
   readonly kernelCount: number
   /** Bytes of the memory that intermediate results share. */
   readonly arenaBytes: number
+  /** Bytes of copies of weights, packed once for products: `passes: { prepack: false }` does without. */
+  readonly packedBytes: number
   /** What backward() of the results runs, if they have gradients. */
   readonly backward?: CompiledProgram | undefined
 }
@@ -91,7 +93,7 @@ export function compile<F extends AnyFunction>(fn: F, options: CompileOptions = 
       `compile: expected a function, received ${fn === null ? 'null' : typeof fn}. Of a module, pass (x) => model.forward(x)`,
     )
   checkOptions('compile', options, ['name', 'passes', 'dynamicAxes', 'memoryBudget'])
-  checkOptions('compile: passes', options.passes, passNames)
+  checkOptions('compile: passes', options.passes, switchNames)
   const { dynamicAxes, memoryBudget } = options
   if (memoryBudget !== undefined) checkBudget(memoryBudget)
   if (dynamicAxes !== undefined) checkDynamicAxes('compile', dynamicAxes)
@@ -130,11 +132,12 @@ export function compile<F extends AnyFunction>(fn: F, options: CompileOptions = 
 }
 
 function reportOf({ program, backward }: Entry): CompiledProgram {
-  const report = ({ graph, backend, kernelCount, arenaBytes }: Program) => ({
+  const report = ({ graph, backend, kernelCount, arenaBytes, packedBytes }: Program) => ({
     graph,
     backend: backend.name,
     kernelCount,
     arenaBytes,
+    packedBytes,
   })
   return {
     ...report(program),
@@ -156,7 +159,9 @@ function makeEntry(
     memoryBudget === undefined ? optimized : economical(name, optimized, joint, memoryBudget)
   const { graph, backend, grads, assumptions } = traced
   const both = joint && new JointProgram(name, traced, joint)
-  const program = both?.forward ?? new Program(backend, graph, traced)
+  const program =
+    both?.forward ??
+    new Program(backend, graph, traced, { packsWeights: passes?.prepack !== false })
   debug(
     1,
     () =>

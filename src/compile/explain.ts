@@ -42,7 +42,8 @@ export function explain(compiled: Compiled<(...args: never[]) => unknown>): stri
   ].join('\n')
 }
 
-function explainProgram({ graph, backend, kernelCount, arenaBytes }: CompiledProgram): string[] {
+function explainProgram(program: CompiledProgram): string[] {
+  const { graph, backend, kernelCount, arenaBytes, packedBytes } = program
   const reasons = new Map<CallNode, Map<number, string>>()
   // What was decided is decided again, this time with an ear for the reasons.
   const { kernels } = withConfig({ debug: 0 }, () =>
@@ -66,6 +67,11 @@ function explainProgram({ graph, backend, kernelCount, arenaBytes }: CompiledPro
   return [
     `  ${calls} operations in ${kernelCount} kernels on ${backend}; results in between share ${(arenaBytes / 1e6).toFixed(2)} MB.`,
     ...repeatedCalls(graph),
+    ...(packedBytes === 0
+      ? []
+      : [
+          `  Weights are packed once, for as long as they stay the same: ${(packedBytes / 1e6).toFixed(2)} MB.`,
+        ]),
     ...lines,
   ]
 }

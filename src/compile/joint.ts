@@ -111,10 +111,14 @@ export class JointProgram {
     this.#trace = trace
     this.#joint = joint
     this.#split = splitGraph(trace.graph, seamOf(joint))
-    this.forward = new Program(trace.backend, this.#split.forward, {
-      ...trace,
-      actions: trace.actions.slice(0, actionCount),
-    })
+    const actions = trace.actions.slice(0, actionCount)
+    this.forward = new Program(
+      trace.backend,
+      this.#split.forward,
+      { ...trace, actions },
+      // Whoever takes gradients changes the weights.
+      { packsWeights: false },
+    )
     this.#op = makeOp<RunAttributes>({
       name,
       kind: 'elementwise',
