@@ -1,4 +1,5 @@
 /** @file Weights of products are packed once, not in each run: the order in which tiles read them is that of a buffer. */
+import { canonicalize } from '../codegen/canonical.ts'
 import { readsPanels, wantedPanels, type Panels } from '../codegen/prepack.ts'
 import type { TargetTraits } from '../codegen/target-traits.ts'
 import { bytesFor } from '../backend/backend.ts'
@@ -62,10 +63,11 @@ export function prepack(
   }
   const kernels = schedule.kernels.map((scheduled): Scheduled => {
     if (!('step' in scheduled)) return scheduled
-    const { step, specialize = false, operands } = scheduled
-    const panels = wantedPanels(step.s, step.group, specialize, traits)
+    const { specialize = false, operands } = scheduled
+    const kernel = merged(scheduled)
+    const panels = wantedPanels(kernel.step.s, kernel.step.group, specialize, traits)
     if (panels === undefined || !isSteady(operands[panels.buffer]!.buffer)) return scheduled
-    const reading = readingPanels(scheduled, panels)
+    const reading = readingPanels(kernel, panels)
     if (!readsPanels(reading.step.s, reading.step.group, specialize, traits)) return scheduled
     const { buffer } = place(scheduled, panels)
     return { ...reading, operands: operands.with(panels.buffer, { buffer, offset: 0 }) }
@@ -73,6 +75,12 @@ export function prepack(
   return packed.size === 0
     ? schedule
     : { ...schedule, buffers, kernels, packed: [...packed.values()] }
+}
+
+/** The same kernel without axes of one point, such as a batch of one. */
+function merged(kernel: ScheduledKernel): ScheduledKernel {
+  const { s, group } = kernel.step
+  return { ...kernel, step: { s, group: canonicalize(s, group, true).group } }
 }
 
 /** The same kernel, reading the operand from panels. */

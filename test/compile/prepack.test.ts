@@ -28,6 +28,7 @@ describe.each(readableBackends.filter((x) => getBackend(x).traits !== undefined)
         const x = randn(
           random.pick([
             [m, k],
+            [1, m, k],
             [2, m, k],
           ]),
         )
