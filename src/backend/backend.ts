@@ -1,4 +1,5 @@
 /** @file What a backend is: memory to put tensors in and a way to run kernels on it. */
+import type { TargetTraits } from '../codegen/target-traits.ts'
 import type { ExprBuilder } from '../ir/expr.ts'
 import type { Group } from '../ir/group.ts'
 import { DeviceError } from '../util/errors.ts'
@@ -107,6 +108,8 @@ export interface Backend {
    */
   program?(steps: readonly ProgramStep[], bytes: readonly number[]): ProgramExecutable
   memoryStats(): MemoryStats
+  /** What its kernels are made for, where weights may be packed before they run: see Note [Prepacking]. */
+  readonly traits?: TargetTraits
   /** Threads that share a kernel's work, where the backend has more than the caller's; may be set. */
   numThreads?: number
 }

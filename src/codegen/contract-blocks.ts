@@ -47,10 +47,7 @@ export interface Layout {
 export function chooseBlocks(c: Contraction, traits: TargetTraits, layout: Layout): Blocks {
   const bytes = c.type === 'f64' ? 8 : 4
   const { l1Bytes, l2Bytes } = traits
-  const lanes = traits.vectorBytes / bytes
-  const tile = chooseTile(traits.tiles, lanes, extentOf(c.rows), extentOf(c.columns))
-  const tileRows = tile.rows
-  const tileColumns = tile.vectors * lanes
+  const { tileRows, tileColumns } = tileOf(c, traits)
   const fit = (wanted: number, unit: number, axes: readonly Axis[]) =>
     Math.max(unit, Math.min(down(wanted, unit), up(extentOf(axes), unit)))
   const perDepth = bytes / layout.depthsInWord
@@ -66,6 +63,16 @@ export function chooseBlocks(c: Contraction, traits: TargetTraits, layout: Layou
   )
   const taskRows = layout.keepsPartials ? rows : down(1024, tileRows)
   return { tileRows, tileColumns, depth, rows, columns, taskRows }
+}
+
+/** The register tile of a contraction. */
+export function tileOf(
+  c: Contraction,
+  { tiles, vectorBytes }: TargetTraits,
+): Pick<Blocks, 'tileRows' | 'tileColumns'> {
+  const lanes = vectorBytes / (c.type === 'f64' ? 8 : 4)
+  const tile = chooseTile(tiles, lanes, extentOf(c.rows), extentOf(c.columns))
+  return { tileRows: tile.rows, tileColumns: tile.vectors * lanes }
 }
 
 /**

@@ -10,6 +10,7 @@ import { fillSheet, type Sheet } from './contract-sheet.ts'
 import { fillsUnderMasks, fillUnderMasks } from './contract-windows.ts'
 import type { ColumnsOfB, RowsOfA } from './contract-tile.ts'
 import { memoryOf, type Emitter } from './emitter.ts'
+import { strideOf } from './merge-axes.ts'
 import type { TargetTraits } from './target-traits.ts'
 
 /** How an operand is kept for the tile. */
@@ -49,8 +50,32 @@ export function keepingOfA(
   return copied(wayToRead(s, operand, traits), 'depth')
 }
 
-export function keepingOfB(s: ExprBuilder, operand: Operand, traits: TargetTraits): Copied {
-  return copied(wayToRead(s, operand, traits), 'lines')
+/** Columns of B are read in place if they lie in panels of the tile's width already. */
+export function keepingOfB(
+  s: ExprBuilder,
+  operand: Operand,
+  type: MemoryType,
+  width: number,
+  traits: TargetTraits,
+): Keeping {
+  const direct = panelsInPlace(operand, type, width)
+  return direct ? { kind: 'direct', ...direct } : copied(wayToRead(s, operand, traits), 'lines')
+}
+
+/** Where panels of this many columns begin, if that is how an operand lies: step by step along the depth. */
+export function panelsInPlace(
+  { value, own, summed }: Operand,
+  type: MemoryType,
+  width: number,
+): { buffer: number; index: Index } | undefined {
+  const [axis] = summed
+  const lane = own.at(-1)
+  if (value.kind !== 'load' || value.guard !== undefined || summed.length !== 1) return undefined
+  if (memoryOf[value.dtype] !== type || lane?.extent !== width) return undefined
+  const { index, buffer } = value
+  if (strideOf(index, lane) !== 1 || strideOf(index, axis!) !== width) return undefined
+  const terms = index.terms.filter((t) => !freeAxes(t.index).has(axis!))
+  return { buffer, index: { offset: index.offset, terms } }
 }
 
 // Sheets are for what comes in runs; vectors that fit everywhere make panels.
@@ -162,7 +187,7 @@ export class SourceA {
 export class SourceB {
   readonly #b: Emitter
   readonly #operand: Operand
-  readonly #keeping: Copied
+  readonly #keeping: Keeping
   readonly #blocks: Blocks
   readonly #scratch: Scratch
   readonly #at: number
@@ -174,7 +199,7 @@ export class SourceB {
   constructor(
     b: Emitter,
     operand: Operand,
-    keeping: Copied,
+    keeping: Keeping,
     blocks: Blocks,
     scratch: Scratch,
     hasMasks: boolean,
@@ -186,10 +211,10 @@ export class SourceB {
     this.#blocks = blocks
     this.#scratch = scratch
     this.#stride = sheetStride(blocks.columns, scratch.memory)
-    this.#isSheet = liesInRows(keeping, hasMasks)
+    this.#isSheet = keeping.kind !== 'direct' && liesInRows(keeping, hasMasks)
     const width = this.#isSheet ? this.#stride : blocks.columns
     const steps = blocks.depth / (dot?.depths ?? 1)
-    this.#at = scratch.take(steps * width + mostOverhang)
+    this.#at = keeping.kind === 'direct' ? 0 : scratch.take(steps * width + mostOverhang)
     this.#hasMasks = hasMasks
     this.#dot = dot
   }
@@ -197,6 +222,7 @@ export class SourceB {
   prepare(columns: Range, depth: Range): void {
     const { buffer, memory } = this.#scratch
     const keeping = this.#keeping
+    if (keeping.kind === 'direct') return
     const width = this.#blocks.tileColumns
     const place = { buffer, memory, at: this.#at, hasMasks: this.#hasMasks }
     const to = { ...place, width, stride: this.#stride, words: this.#dot?.words.b }
@@ -211,14 +237,19 @@ export class SourceB {
   columnsAt(column: Value, columns: Range, depth: Range): ColumnsOfB {
     const b = this.#b
     const { buffer } = this.#scratch
+    const keeping = this.#keeping
+    const stride = this.#blocks.tileColumns
+    if (keeping.kind === 'direct') {
+      const panel = b.scope(() => {
+        bindFlat(b, this.#operand.own, column)
+        return b.indexValue(keeping.index)
+      })
+      return { buffer: keeping.buffer, start: b.add(panel, b.mul(depth.begin, stride)), stride }
+    }
     const offset = b.sub(column, columns.begin)
     if (this.#isSheet) return { buffer, start: b.add(offset, this.#at), stride: this.#stride }
     const steps = wordCount(b, depth, this.#dot?.words.b)
-    return {
-      buffer,
-      start: b.add(b.mul(offset, steps), this.#at),
-      stride: this.#blocks.tileColumns,
-    }
+    return { buffer, start: b.add(b.mul(offset, steps), this.#at), stride }
   }
 }
 

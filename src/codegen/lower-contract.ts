@@ -4,7 +4,14 @@ import { visitAll, type Group } from '../ir/group.ts'
 import type { Kernel, Value } from '../ir/loops.ts'
 import { assert } from '../util/errors.ts'
 import { bindFlat, flatExtent, wayToRead, type Range, type Way } from './contract-access.ts'
-import { chooseBlocks, depthUnit, extentOf, leastDepth, type Blocks } from './contract-blocks.ts'
+import {
+  chooseBlocks,
+  depthUnit,
+  extentOf,
+  leastDepth,
+  tileOf,
+  type Blocks,
+} from './contract-blocks.ts'
 import { planDot, wordCount, type DotPlan } from './contract-dot.ts'
 import type { Contraction, Operand, Result } from './contract-pattern.ts'
 import { TileOutput, type Turn } from './contract-output.ts'
@@ -71,13 +78,14 @@ class ContractLowering {
     const dot = (this.#dot = planDot(s, c, traits))
     const panels = (way: Way | undefined) => ({ kind: 'panels', way }) as const
     const keepingA = dot ? panels(dot.ways.a) : keepingOfA(s, c.a, c.type, traits)
-    const keepingB = dot ? panels(dot.ways.b) : keepingOfB(s, c.b, traits)
+    const { tileColumns } = tileOf(c, traits)
+    const keepingB = dot ? panels(dot.ways.b) : keepingOfB(s, c.b, c.type, tileColumns, traits)
     const depthsInWord = dot?.depths ?? 1
     // A depth known to be one block leaves no partial sums.
     const isDeep = extentOf(c.depth) > leastDepth * depthsInWord
     const keepsPartials = isDeep && (!this.#isVector || !canHoldPartials(c))
     this.#taps = keepingB.kind === 'sheet' ? tapsOf(c.b, keepingB.way) : 1
-    const isSheet = liesInRows(keepingB, traits.tail === 'mask')
+    const isSheet = keepingB.kind !== 'direct' && liesInRows(keepingB, traits.tail === 'mask')
     const blocks = (this.#blocks = chooseBlocks(c, traits, {
       isSheet,
       comesInRuns: keepingB.kind === 'sheet',

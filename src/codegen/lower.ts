@@ -21,6 +21,6 @@ export function lowerGroup(s: ExprBuilder, group: Group, traits: TargetTraits): 
 }
 
 // A side known to be thin leaves most of a tile empty; one that is not known yet is taken to be wide.
-function fillsTiles({ rows, columns, depth }: Contraction): boolean {
+export function fillsTiles({ rows, columns, depth }: Contraction): boolean {
   return extentOf(rows) >= 3 && extentOf(columns) >= 3 && extentOf(depth) >= 2
 }

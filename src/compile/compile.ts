@@ -6,14 +6,16 @@ import type { Tensor } from '../tensor/tensor.ts'
 import { tracing } from '../tensor/tracing.ts'
 import { config, debug } from '../util/config.ts'
 import { checkOptions, ValueError } from '../util/errors.ts'
+import { withinBudget } from './budget.ts'
 import { checkDynamicAxes, type DynamicAxes } from './dynamic-axes.ts'
 import type { Graph } from './graph.ts'
-import { JointProgram } from './joint.ts'
-import { passNames, runPasses, type PassSwitches } from './passes.ts'
+import { jointBudget, JointProgram, type TracedGradients } from './joint.ts'
+import { runPasses, switchNames, type PassSwitches } from './passes.ts'
 import { Program } from './program.ts'
 import { formOfCall, holds, inputsOf, recordCall } from './record-call.ts'
 import type { AnyFunction, Known, RecordedCall } from './record-call.ts'
 import { TemplateTable, type BeginTrace } from './template-table.ts'
+import type { Trace } from './trace.ts'
 import { TraceHistory } from './trace-history.ts'
 import { takeApart, type Tree } from './tree.ts'
 
@@ -27,6 +29,11 @@ export interface CompileOptions {
    * or by argument, { 0: { 0: 'batch', 1: 'tokens' } }. The function then sees stand-ins for their sizes.
    */
   readonly dynamicAxes?: DynamicAxes
+  /**
+   * Bytes that results in between may take: where it would be more, some are computed again when backward()
+   * reads them instead of being kept, with the same bits. What cannot be met is met as far as possible.
+   */
+  readonly memoryBudget?: number
 }
 
 /** A compiled function: called as the function itself. */
@@ -45,6 +52,8 @@ export interface CompiledProgram {
   readonly kernelCount: number
   /** Bytes of the memory that intermediate results share. */
   readonly arenaBytes: number
+  /** Bytes of copies of weights, packed once for products: `passes: { prepack: false }` does without. */
+  readonly packedBytes: number
   /** What backward() of the results runs, if they have gradients. */
   readonly backward?: CompiledProgram | undefined
 }
@@ -83,9 +92,10 @@ export function compile<F extends AnyFunction>(fn: F, options: CompileOptions = 
     throw new ValueError(
       `compile: expected a function, received ${fn === null ? 'null' : typeof fn}. Of a module, pass (x) => model.forward(x)`,
     )
-  checkOptions('compile', options, ['name', 'passes', 'dynamicAxes'])
-  checkOptions('compile: passes', options.passes, passNames)
-  const { passes, dynamicAxes } = options
+  checkOptions('compile', options, ['name', 'passes', 'dynamicAxes', 'memoryBudget'])
+  checkOptions('compile: passes', options.passes, switchNames)
+  const { dynamicAxes, memoryBudget } = options
+  if (memoryBudget !== undefined) checkBudget(memoryBudget)
   if (dynamicAxes !== undefined) checkDynamicAxes('compile', dynamicAxes)
   const name = options.name ?? (fn.name || 'program')
   const entries: Entry[] = []
@@ -107,7 +117,7 @@ export function compile<F extends AnyFunction>(fn: F, options: CompileOptions = 
     let entry = i < 0 ? undefined : entries.splice(i, 1)[0]!
     if (entry === undefined) {
       const recorded = templates.at(tree, dynamicAxes) ?? begin(tree, form, entries)(shapes)
-      entry = makeEntry(name, recorded, form, passes)
+      entry = makeEntry(name, recorded, form, options)
     }
     entries.push(entry)
     if (entries.length > programLimit) entries.shift()!.program.release()
@@ -122,11 +132,12 @@ export function compile<F extends AnyFunction>(fn: F, options: CompileOptions = 
 }
 
 function reportOf({ program, backward }: Entry): CompiledProgram {
-  const report = ({ graph, backend, kernelCount, arenaBytes }: Program) => ({
+  const report = ({ graph, backend, kernelCount, arenaBytes, packedBytes }: Program) => ({
     graph,
     backend: backend.name,
     kernelCount,
     arenaBytes,
+    packedBytes,
   })
   return {
     ...report(program),
@@ -140,13 +151,17 @@ function makeEntry(
   name: string,
   { traced: recorded, result, args, joint }: RecordedCall,
   form: string,
-  passes: PassSwitches | undefined,
+  { passes, memoryBudget }: CompileOptions,
 ): Entry {
   const begin = performance.now()
-  const traced = { ...recorded, graph: runPasses(recorded.graph, passes) }
+  const optimized = { ...recorded, graph: runPasses(recorded.graph, passes) }
+  const traced =
+    memoryBudget === undefined ? optimized : economical(name, optimized, joint, memoryBudget)
   const { graph, backend, grads, assumptions } = traced
   const both = joint && new JointProgram(name, traced, joint)
-  const program = both?.forward ?? new Program(backend, graph, traced)
+  const program =
+    both?.forward ??
+    new Program(backend, graph, traced, { packsWeights: passes?.prepack !== false })
   debug(
     1,
     () =>
@@ -181,6 +196,23 @@ function makeEntry(
       return result.rebuild(outputs)
     },
   }
+}
+
+function economical(
+  name: string,
+  traced: Trace,
+  joint: TracedGradients | undefined,
+  bytes: number,
+): Trace {
+  const cut = joint === undefined ? { firstReader: 0 } : jointBudget(traced, joint)
+  return { ...traced, graph: withinBudget(traced.graph, traced, { name, bytes, ...cut }) }
+}
+
+function checkBudget(bytes: unknown): void {
+  if (typeof bytes === 'number' && bytes > 0) return
+  throw new ValueError(
+    `compile: memoryBudget is ${typeof bytes === 'number' ? bytes : `a ${typeof bytes}`}. Expected a positive number of bytes, such as 256e6`,
+  )
 }
 
 function setGrad(t: Tensor, gradient: Tensor | undefined): void {

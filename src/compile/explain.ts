@@ -3,7 +3,7 @@ import { withConfig } from '../util/config.ts'
 import { ValueError } from '../util/errors.ts'
 import type { Compiled, CompiledProgram } from './compile.ts'
 import { fuse } from './fuse.ts'
-import type { CallNode } from './graph.ts'
+import type { CallNode, Graph } from './graph.ts'
 import { scheduleGraph, type Scheduled, type ScheduledKernel } from './schedule.ts'
 
 /**
@@ -42,7 +42,8 @@ export function explain(compiled: Compiled<(...args: never[]) => unknown>): stri
   ].join('\n')
 }
 
-function explainProgram({ graph, backend, kernelCount, arenaBytes }: CompiledProgram): string[] {
+function explainProgram(program: CompiledProgram): string[] {
+  const { graph, backend, kernelCount, arenaBytes, packedBytes } = program
   const reasons = new Map<CallNode, Map<number, string>>()
   // What was decided is decided again, this time with an ear for the reasons.
   const { kernels } = withConfig({ debug: 0 }, () =>
@@ -65,8 +66,24 @@ function explainProgram({ graph, backend, kernelCount, arenaBytes }: CompiledPro
   })
   return [
     `  ${calls} operations in ${kernelCount} kernels on ${backend}; results in between share ${(arenaBytes / 1e6).toFixed(2)} MB.`,
+    ...repeatedCalls(graph),
+    ...(packedBytes === 0
+      ? []
+      : [
+          `  Weights are packed once, for as long as they stay the same: ${(packedBytes / 1e6).toFixed(2)} MB.`,
+        ]),
     ...lines,
   ]
+}
+
+/** What a checkpoint or a budget of memory has computed a second time. */
+function repeatedCalls({ nodes }: Graph): string[] {
+  const counts = new Map<string, number>()
+  for (const node of nodes)
+    if (node.kind === 'call' && node.again !== undefined)
+      counts.set(node.op.name, (counts.get(node.op.name) ?? 0) + 1)
+  const parts = [...counts].sort((a, b) => b[1] - a[1]).map(([name, count]) => `${count} x ${name}`)
+  return parts.length === 0 ? [] : [`  Computed again to save memory: ${parts.join(', ')}.`]
 }
 
 function kernelLine({ step: { group }, node, calls = [node] }: ScheduledKernel, i: number): string {

@@ -6,7 +6,8 @@ import { coordinatesOf, type Coordinates } from './fuse-index.ts'
 import { merge, splitAxis, type Image } from './fuse-merge.ts'
 import type { Graph } from './graph.ts'
 import { placeOf } from './graph.ts'
-import { printSchedule, type Schedule, type Scheduled, type ScheduledKernel } from './schedule.ts'
+import { printSchedule, scheduledCalls } from './schedule.ts'
+import type { Schedule, Scheduled, ScheduledKernel } from './schedule.ts'
 
 /** Hears why the kernel that writes a buffer was not fused with one that reads it; the last word counts. */
 export type Refused = (buffer: number, reader: ScheduledKernel, reason: string) => void
@@ -58,6 +59,11 @@ export function fuse(graph: Graph, schedule: Schedule, refused: Refused = () => 
         kernels[c] = consumer = fused
         return true
       }
+      // What is computed again to save memory would be kept from the place of the first time on.
+      if (isAgainAfter(producer, consumer)) {
+        refuse('it is wanted elsewhere too, and the reader is computed a second time')
+        return false
+      }
       // What others read as well is stored all the same, and where it was before.
       const isReady = consumer.operands.every(({ buffer: other }) =>
         [...touchedBy[other]!].every((k) => k === c || k <= p || !writes(kernels[k]!, other)),
@@ -83,6 +89,12 @@ function writes(scheduled: Scheduled, buffer: number): boolean {
       ? scheduled.step.group.buffers[i]!.access !== 'read'
       : i >= scheduled.node.inputs.length
   return scheduled.operands.some((x, i) => x.buffer === buffer && isWritten(i))
+}
+
+/** Whether a kernel has calls that are repeated, and another one does not belong to the same repetition. */
+function isAgainAfter(before: ScheduledKernel, kernel: ScheduledKernel): boolean {
+  const runs = new Set(scheduledCalls(before).map(({ again }) => again))
+  return scheduledCalls(kernel).some(({ again }) => again !== undefined && !runs.has(again))
 }
 
 /** The kernels that touch each buffer. */
@@ -267,7 +279,7 @@ function notBeside(
 }
 
 /** All axes of a group, those of its reductions among them. */
-function walkedBy(group: Group): readonly Axis[] {
+export function walkedBy(group: Group): readonly Axis[] {
   const axes = new Set<Axis>(group.axes)
   visitAll(rootsOf(group), (e) => {
     if (e.kind === 'reduce') for (const axis of e.axes) axes.add(axis)
@@ -275,5 +287,6 @@ function walkedBy(group: Group): readonly Axis[] {
   return [...axes]
 }
 
-const extentOf = (axes: readonly Axis[]): number =>
+/** How many points axes have together. */
+export const extentOf = (axes: readonly Axis[]): number =>
   axes.reduce((n, { extent }) => n * (extent as number), 1)

@@ -20,8 +20,19 @@ export type Home =
   | { readonly kind: 'fresh'; readonly takesOver: Heir | undefined }
   /** Memory that a branch or a loop brings. */
   | { readonly kind: 'brought' }
+  /** A copy of the elements of a view of another one, made when that has another content. */
+  | {
+      readonly kind: 'packed'
+      readonly source: PackedSource
+      readonly layout: Layout
+      readonly offset: number
+    }
   /** No kernel touches it. */
   | { readonly kind: 'none' }
+
+type PackedSource =
+  | { readonly kind: 'state'; readonly slot: number }
+  | { readonly kind: 'constant'; readonly tensor: Tensor }
 
 /** A state, and what becomes of it. */
 export interface Heir {
@@ -55,6 +66,8 @@ export function planMemory(graph: Graph, trace: States, schedule: Schedule): Mem
   inputs.forEach(({ results }, index) => {
     homes[bufferOf.get(results[0]!)!] = { kind: 'input', index }
   })
+  for (const { buffer, source, layout, offset } of schedule.packed ?? [])
+    homes[buffer] = { kind: 'packed', source: homes[source] as PackedSource, layout, offset }
   const follows = (before: number, i: number) => mayFollow(schedule, lifetimes, before, i)
   for (const [i, heir] of leaving) {
     if (heir === undefined || homes[i]!.kind !== 'fresh') continue

@@ -6,8 +6,10 @@ import { makeOp, type Op } from '../tensor/op.ts'
 import { GradNode, isRecording, noGrad } from '../tensor/tape.ts'
 import type { Tensor } from '../tensor/tensor.ts'
 import { GradError } from '../util/errors.ts'
+import type { Budget } from './budget.ts'
+import { plannedMemory } from './memory.ts'
 import { Program } from './program.ts'
-import { splitGraph, type Saved, type Split } from './split.ts'
+import { splitGraph, type Saved, type Seam, type Split } from './split.ts'
 import type { Recorder } from './recorder.ts'
 import type { Trace } from './trace.ts'
 
@@ -69,6 +71,29 @@ function canGoBack(t: Tensor, since: number): boolean {
   return true
 }
 
+const seamOf = ({ outputs, gradients, numberCount }: TracedGradients): Seam => ({
+  cotangentCount: outputs.length,
+  gradientCount: gradients.length,
+  numberCount,
+})
+
+/** What a budget of memory has to know of a function that is cut into two programs. */
+export function jointBudget(
+  trace: Trace,
+  joint: TracedGradients,
+): Pick<Budget, 'firstReader' | 'measure'> {
+  const { nodes } = trace.graph
+  const inputs = nodes.filter(({ kind }) => kind === 'input')
+  return {
+    firstReader: nodes.indexOf(inputs[inputs.length - joint.outputs.length]!),
+    measure(graph) {
+      const { forward, backward } = splitGraph(graph, seamOf(joint))
+      const states = { states: [], grads: [] }
+      return plannedMemory(forward, trace).bytes + plannedMemory(backward, states).bytes
+    },
+  }
+}
+
 /** The attributes of an entry on the tape: what the run that made it drew and counted. */
 type RunAttributes = { readonly numbers: readonly number[] }
 
@@ -82,18 +107,18 @@ export class JointProgram {
   #backward: Program | undefined
 
   constructor(name: string, trace: Trace, joint: TracedGradients) {
-    const { outputs, gradients, actionCount, numberCount, leaves } = joint
+    const { actionCount, leaves } = joint
     this.#trace = trace
     this.#joint = joint
-    this.#split = splitGraph(trace.graph, {
-      cotangentCount: outputs.length,
-      gradientCount: gradients.length,
-      numberCount,
-    })
-    this.forward = new Program(trace.backend, this.#split.forward, {
-      ...trace,
-      actions: trace.actions.slice(0, actionCount),
-    })
+    this.#split = splitGraph(trace.graph, seamOf(joint))
+    const actions = trace.actions.slice(0, actionCount)
+    this.forward = new Program(
+      trace.backend,
+      this.#split.forward,
+      { ...trace, actions },
+      // Whoever takes gradients changes the weights.
+      { packsWeights: false },
+    )
     this.#op = makeOp<RunAttributes>({
       name,
       kind: 'elementwise',

@@ -32,10 +32,12 @@ export const passes = {
 
 export type PassName = keyof typeof passes
 
-/** Which passes run; all that are not named do. */
-export type PassSwitches = Partial<Record<PassName, boolean>>
+/** Which passes run; all that are not named do. `prepack` is no pass over graphs: see Note [Prepacking]. */
+export type PassSwitches = Partial<Record<PassName | 'prepack', boolean>>
 
 export const passNames = Object.keys(passes) as PassName[]
+
+export const switchNames = [...passNames, 'prepack']
 
 /**
  * Runs the passes over a graph, and over the branches and loops in it.

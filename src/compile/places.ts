@@ -3,7 +3,8 @@ import type { Backend, Block } from '../backend/backend.ts'
 import { dtypes, type DType } from '../core/dtype.ts'
 import type { Layout } from '../core/layout.ts'
 import { engine } from '../tensor/engine.ts'
-import { noteBlock } from '../tensor/scope.ts'
+import { noteBlock, unscoped } from '../tensor/scope.ts'
+import { noGrad } from '../tensor/tape.ts'
 import { Tensor } from '../tensor/tensor.ts'
 import { isReplaying } from '../tensor/tracing.ts'
 import { config } from '../util/config.ts'
@@ -21,6 +22,12 @@ export interface View {
   readonly dtype: DType
 }
 
+/** What was copied, as it lies, and the copy. */
+interface Pack {
+  readonly content: Tensor
+  readonly copy: Tensor
+}
+
 /** Fills a table of blocks: the arena's once, the others at each run. */
 export class Places {
   /** By buffer: it begins `bases[i]` bytes into `blocks[i]`. */
@@ -36,6 +43,9 @@ export class Places {
   readonly #constants: readonly HomeOf<'constant'>[]
   readonly #freshHomes: readonly HomeOf<'fresh'>[]
   readonly #broughtHomes: readonly HomeOf<'brought'>[]
+  readonly #packedHomes: readonly HomeOf<'packed'>[]
+  /** By buffer. */
+  readonly #packs = new Map<number, Pack>()
   /** The arena, and what else is kept from run to run. */
   readonly #own: Block[] = []
 
@@ -60,6 +70,7 @@ export class Places {
     this.#constants = at('constant')
     this.#freshHomes = at('fresh')
     this.#broughtHomes = at('brought')
+    this.#packedHomes = at('packed')
   }
 
   /** Before a run. */
@@ -69,6 +80,7 @@ export class Places {
     for (const { buffer, slot } of this.#stateHomes)
       this.#put(buffer, tensorOf(this.#states[slot]!))
     for (const { buffer, tensor } of this.#constants) this.#put(buffer, tensor)
+    for (const home of this.#packedHomes) this.#put(home.buffer, this.#packed(home))
     for (const { buffer, takesOver } of this.#freshHomes) {
       const bytes = this.#bytes[buffer]!
       const old = takesOver && this.#ownerOf(takesOver, bytes)
@@ -84,6 +96,7 @@ export class Places {
     for (const { buffer } of this.#stateHomes) blocks[buffer] = arena
     for (const { buffer } of this.#freshHomes) blocks[buffer] = arena
     for (const { buffer } of this.#broughtHomes) blocks[buffer] = arena
+    for (const { buffer } of this.#packedHomes) blocks[buffer] = arena
   }
 
   /** During a run: the memory of a result of a branch or loop. */
@@ -91,8 +104,9 @@ export class Places {
     this.#put(buffer, t)
   }
 
-  /** Frees the arena. */
+  /** Frees the arena, and copies of weights. */
   release(): void {
+    for (const { buffer } of this.#packedHomes) this.#unpack(buffer)
     for (const block of this.#own) this.#backend.free(block)
   }
 
@@ -105,6 +119,35 @@ export class Places {
   #put(buffer: number, t: Tensor): void {
     this.blocks[buffer] = t.storage
     this.bases[buffer] = t.offset * dtypes[t.dtype].bytes
+  }
+
+  // The copy of a weight. A handle over the content that was copied says that it is read: nobody writes over
+  // it, so another content is another block.
+  #packed({ buffer, source, layout, offset }: HomeOf<'packed'>): Tensor {
+    const t = source.kind === 'constant' ? source.tensor : tensorOf(this.#states[source.slot]!)
+    const known = this.#packs.get(buffer)
+    if (known?.content.storage === t.storage) return known.copy
+    this.#unpack(buffer)
+    const pack = unscoped(() =>
+      noGrad((): Pack => {
+        const content = new Tensor(t.storage, layout, t.offset + offset, t.dtype, this.#backend)
+        return { content, copy: engine().contiguous(content) }
+      }),
+    )
+    this.#packs.set(buffer, pack)
+    return pack.copy
+  }
+
+  #unpack(buffer: number): void {
+    const pack = this.#packs.get(buffer)
+    if (pack === undefined) return
+    this.#packs.delete(buffer)
+    const { content, copy } = pack
+    for (const { storage } of new Set([content, copy])) {
+      storage.shares--
+      const isHeld = storage.shares > 0 || storage.saves > 0 || storage.pending > 0
+      if (!isHeld) this.#backend.free(storage)
+    }
   }
 
   #fresh(bytes: number): Block {

@@ -9,6 +9,7 @@ import { fuse } from './fuse.ts'
 import { isValue, placeOf, type CallNode, type Graph, type Value } from './graph.ts'
 import { planMemory, type Home } from './homes.ts'
 import { ProgramKernels } from './kernels.ts'
+import { prepack } from './prepack.ts'
 import { Places, type View } from './places.ts'
 import { printSchedule, scheduleGraph } from './schedule.ts'
 import type { Schedule, Scheduled, ScheduledControl, ScheduledKernel } from './schedule.ts'
@@ -35,11 +36,18 @@ interface ControlStage {
   readonly buffers: readonly number[]
 }
 
+export interface ProgramOptions {
+  /** Whether weights that the program does not change are packed once: see Note [Prepacking]. */
+  readonly packsWeights?: boolean
+}
+
 export class Program {
   readonly graph: Graph
   readonly backend: Backend
   /** Bytes of the memory that all intermediate results share. */
   readonly arenaBytes: number
+  /** Bytes of copies of weights, packed for products. */
+  readonly packedBytes: number
   readonly kernelCount: number
   readonly #trace: Pick<Trace, 'states' | 'actions'>
   readonly #bufferOf: Schedule['bufferOf']
@@ -55,12 +63,18 @@ export class Program {
     backend: Backend,
     graph: Graph,
     trace: Pick<Trace, 'states' | 'grads' | 'actions' | 'numberCount'>,
+    options: ProgramOptions = {},
   ) {
     this.backend = backend
     this.graph = graph
     this.#trace = trace
     this.#numbers = new Array<number>(trace.numberCount).fill(0)
-    const schedule = fuse(graph, scheduleGraph(graph))
+    const fused = fuse(graph, scheduleGraph(graph))
+    const { traits } = backend
+    const schedule =
+      (options.packsWeights ?? true) && traits !== undefined
+        ? prepack(graph, trace, fused, traits)
+        : fused
     debug(2, () => `compile: kernels\n${printSchedule(schedule)}`)
     const { bufferOf, kernels } = schedule
     this.#bufferOf = bufferOf
@@ -72,11 +86,17 @@ export class Program {
     // Gradients of arguments are the caller's business.
     this.#grads = trace.grads.filter(({ leaf }) => !leaf.backend.symbolic)
     const bytes = schedule.buffers.map((x) => x.bytes)
+    this.packedBytes = (schedule.packed ?? []).reduce((n, { buffer }) => n + bytes[buffer]!, 0)
     this.#places = new Places(backend, plan, bytes, trace.states)
     this.#stages = stagesOf(kernels).map((stage): Stage => {
       if (!Array.isArray(stage)) {
         const part = (inner: Graph) =>
-          new Program(backend, inner, { states: [], grads: [], actions: [], numberCount: 0 })
+          new Program(
+            backend,
+            inner,
+            { states: [], grads: [], actions: [], numberCount: 0 },
+            options,
+          )
         const { node, operands } = stage
         const buffers = operands.slice(node.inputs.length).map((x) => x.buffer)
         return { control: new ControlProgram(node, part), buffers }

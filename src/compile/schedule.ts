@@ -16,6 +16,7 @@ import {
   type Graph,
   type Value,
 } from './graph.ts'
+import type { PackedBuffer } from './prepack.ts'
 import { printGraph } from './print.ts'
 
 /** A buffer that kernels read and write. */
@@ -61,6 +62,14 @@ export interface Schedule {
   /** Buffer of each value that is no view. */
   readonly bufferOf: ReadonlyMap<Value, number>
   readonly kernels: readonly Scheduled[]
+  /** Copies of weights that are kept from run to run. */
+  readonly packed?: readonly PackedBuffer[]
+}
+
+/** The calls that a kernel carries out. */
+export function scheduledCalls(scheduled: Scheduled): readonly CallNode[] {
+  if (!('step' in scheduled)) return []
+  return scheduled.calls ?? [scheduled.node]
 }
 
 /** One line per kernel: its name, what it reads and what it writes. */

@@ -1,7 +1,9 @@
 /** @file The cpu backend: kernels as x86-64 machine code on the processor's threads, over memory of JavaScript's own. */
 import type { ExprBuilder } from '../../ir/expr.ts'
 import type { Group } from '../../ir/group.ts'
+import type { TargetTraits } from '../../codegen/target-traits.ts'
 import { compileX86 } from '../../target/x86/compile.ts'
+import { x86Traits } from '../../target/x86/traits.ts'
 import { config } from '../../util/config.ts'
 import { DeviceError } from '../../util/errors.ts'
 import type {
@@ -30,6 +32,7 @@ export class CpuBackend implements Backend, Launcher {
   readonly synchronous = true
   /** What kernels are made for; `config.cpu` may ask for less than the processor has. */
   readonly features: CpuFeatures
+  readonly traits: TargetTraits
   readonly code: CodeMemory
   readonly pool: ThreadPool
   readonly cachedBytes: number
@@ -40,6 +43,7 @@ export class CpuBackend implements Backend, Launcher {
 
   constructor(native: Native, code: CodeMemory, features: CpuFeatures) {
     this.features = features
+    this.traits = x86Traits(features)
     this.code = code
     this.#native = native
     // Others want their part of the last cache, too.

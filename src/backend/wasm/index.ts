@@ -20,7 +20,7 @@ export class WasmBackend implements Backend, Launcher {
   readonly name = 'wasm'
   readonly synchronous = true
   readonly memory = new WasmMemory()
-  readonly #traits = wasmTraits({ relaxedSimd: supportsRelaxedSimd() })
+  readonly traits = wasmTraits({ relaxedSimd: supportsRelaxedSimd() })
   /** Packing space, shared by all kernels: one runs at a time. */
   #scratch: WasmBlock | undefined
 
@@ -54,7 +54,7 @@ export class WasmBackend implements Backend, Launcher {
   }
 
   compile(s: ExprBuilder, group: Group): Executable {
-    const { kernel, bytes } = compileWasm(s, group, this.#traits)
+    const { kernel, bytes } = compileWasm(s, group, this.traits)
     const isChecked = group.checks.length > 0
     return new WasmExecutable(this, kernel, bytes, group.buffers.length, isChecked)
   }
