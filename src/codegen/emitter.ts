@@ -13,7 +13,7 @@ import {
 import type { MemoryType, Place, Value, Variable } from '../ir/loops.ts'
 import { isInterval } from './affine.ts'
 import * as bits from './float16-bits.ts'
-import { pairOf, tapBeside } from './pairs.ts'
+import { pairOf, readsEveryOther, tapBeside } from './pairs.ts'
 import { computeOf, ProgramBuilder, type VectorAxis } from './program-builder.ts'
 
 /** How memory holds a dtype. */
@@ -37,6 +37,7 @@ export class Emitter extends ProgramBuilder {
   readonly #reduce: (e: Expr & { kind: 'reduce' }) => Value
   readonly #scan: (e: Expr & { kind: 'scan' }) => Value
   readonly #pairLanes: number
+  readonly #hasMasks: boolean
   /** Pairs of vectors, by the first: both taps take theirs from one list. */
   readonly #pairs = new Map<Value, readonly Value[]>()
 
@@ -47,11 +48,14 @@ export class Emitter extends ProgramBuilder {
     scan?: (e: Expr & { kind: 'scan' }) => Value
     /** How many lanes of 32 bits a register has, where pairs are to be loaded; see Note [Pairs]. */
     pairLanes?: number
+    /** Whether a part of a vector can be read. */
+    hasMasks?: boolean
   }) {
     super()
     this.#decompose = hooks.decompose ?? ((e) => e)
     this.#reduce = hooks.reduce
     this.#pairLanes = hooks.pairLanes ?? 0
+    this.#hasMasks = hooks.hasMasks ?? false
     this.#scan = hooks.scan ?? (() => assert(false, 'a scan is not expected here') as never)
   }
 
@@ -167,6 +171,10 @@ export class Emitter extends ProgramBuilder {
       const tap = tapBeside(e, vector.axis)
       const value = tap && this.#loadPair(e, memory, vector, tap)
       if (value) return this.#widen(e.dtype, value)
+      if (this.#hasMasks && readsEveryOther(e, vector.axis)) {
+        const every = this.#loadEveryOther(e, memory, vector)
+        if (every) return this.#widen(e.dtype, every)
+      }
     }
     return this.#guardedLoad(e, memory, guard, along.length > 0 || (guard?.lanes ?? 1) > 1)
   }
@@ -200,6 +208,21 @@ export class Emitter extends ProgramBuilder {
       this.#pairs.set(first, (rows = [first, isShort ? first : load(lanes)]))
     }
     return this.transposed(rows, pair.row)
+  }
+
+  // Two vectors, of which the even elements are kept. Nothing is read behind the last that is wanted.
+  #loadEveryOther(e: LoadExpr, memory: MemoryType, { axis, lanes }: VectorAxis): Value | undefined {
+    const tail = this.tailMask?.def
+    if (tail && tail.kind !== 'lanesBelow') return undefined
+    const terms = e.index.terms.filter(({ index }) => index.kind !== 'axis' || index.axis !== axis)
+    const fixed = this.indexValue({ offset: e.index.offset, terms })
+    const start = this.add(fixed, this.mul(this.positionOf(axis), 2))
+    const count = this.sub(tail ? this.mul(tail.count, 2) : this.int(2 * lanes), 1)
+    const load = (from: number, mask: Value | undefined) =>
+      this.#loadAt(this.place(e.buffer, memory, this.add(start, from)), lanes, mask)
+    const first = load(0, tail && this.lanesBelow(count, lanes))
+    const second = load(lanes, this.lanesBelow(this.sub(count, lanes), lanes))
+    return this.transposed([first, second], 0)
   }
 
   // One guard for all lanes, which lie side by side: a whole vector is read, or nothing.

@@ -71,6 +71,7 @@ class NestLowering {
       reduce: (e) => this.#reduce(e),
       scan: (e) => this.#scan(e),
       pairLanes: traits.vectorBytes / 4,
+      hasMasks: traits.tail === 'mask',
     })
   }
 

@@ -10,18 +10,27 @@ import type { Value } from '../ir/loops.ts'
  * Returns the axis of those taps; undefined for any other load, and for 64-bit elements.
  */
 export function tapBeside(e: LoadExpr, axis: Axis): Axis | undefined {
-  if (e.guard !== undefined || (e.type !== 'f32' && e.type !== 'i32')) return undefined
-  let tap: Axis | undefined
-  let isEveryOther = false
-  for (const { index, stride } of e.index.terms) {
-    if (index.kind !== 'axis') return undefined
-    if (index.axis === axis) {
-      if (stride !== 2 || isEveryOther) return undefined
-      isEveryOther = true
-    } else if (stride === 1 && typeof index.axis.extent === 'number' && index.axis.extent > 1)
-      tap = index.axis
-  }
-  return isEveryOther ? tap : undefined
+  if (!readsEveryOther(e, axis)) return undefined
+  const isTap = ({ index, stride }: LoadExpr['index']['terms'][number]) =>
+    index.kind === 'axis' &&
+    stride === 1 &&
+    typeof index.axis.extent === 'number' &&
+    index.axis.extent > 1
+  const tap = e.index.terms.findLast(isTap)?.index
+  return tap?.kind === 'axis' ? tap.axis : undefined
+}
+
+/**
+ * Whether lanes along an axis read every other element, of 32 bits, without a guard. Where vectors can
+ * be read under masks no tap need lie beside: the last lane's neighbour, which may not exist, is
+ * masked.
+ */
+export function readsEveryOther(e: LoadExpr, axis: Axis): boolean {
+  if (e.guard !== undefined || (e.type !== 'f32' && e.type !== 'i32')) return false
+  const { terms } = e.index
+  if (!terms.every(({ index }) => index.kind === 'axis')) return false
+  const along = terms.filter(({ index }) => index.kind === 'axis' && index.axis === axis)
+  return along.length === 1 && along[0]!.stride === 2
 }
 
 /** The tap that begins the pair in which a tap's elements lie, and which of the two they are. */

@@ -3,7 +3,7 @@ import type { DType } from '../core/dtype.ts'
 import { childrenOf, freeAxes, type Axis, type Expr, type ExprBuilder } from '../ir/expr.ts'
 import { scalarOp } from '../ir/scalar-op.ts'
 import { memoryOf } from './emitter.ts'
-import { tapBeside } from './pairs.ts'
+import { readsEveryOther, tapBeside } from './pairs.ts'
 import type { TargetTraits } from './target-traits.ts'
 
 /** A row in terms of rows that the target spells at this width; the same node when it spells the row itself. */
@@ -53,7 +53,9 @@ export function chooseLanes(
       )
       if (gathers && anyWide) return 1
       // Pairs are taken apart register by register.
-      cost += tapBeside(e, axis) ? 13 : gathers ? 8 : 1
+      const isPair =
+        traits.tail === 'mask' ? readsEveryOther(e, axis) : tapBeside(e, axis) !== undefined
+      cost += isPair ? 13 : gathers ? 8 : 1
     }
     if (e.kind === 'op') {
       const price = priceOf(s, e, width, traits)

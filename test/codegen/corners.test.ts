@@ -296,6 +296,29 @@ test('a guarded element that all lanes of an operand share', () => {
   )
 })
 
+test('every other element of rows, up to the last of the buffer', () => {
+  for (const n of [4, 15, 16, 17, 28, 33])
+    for (const begin of [0, 1]) {
+      const s = new ExprBuilder()
+      const [i, j] = [s.axis(2), s.axis(n)]
+      const length = 4 * n - 1 + begin
+      const index = { ...at(s, [i, 2 * n], [j, 2]), offset: begin }
+      const value = s.mul(s.load(0, 'float32', index), s.const('f32', 2))
+      agree(
+        s,
+        {
+          axes: [i, j],
+          buffers: [
+            { dtype: 'float32', access: 'read' },
+            { dtype: 'float32', access: 'write' },
+          ],
+          stores: [{ buffer: 1, index: at(s, [i, n], [j, 1]), value }],
+        },
+        [Float32Array.from({ length }, (_, x) => x), new Float32Array(2 * n)],
+      )
+    }
+})
+
 test('a store does not change what was read before it', () => {
   const s = new ExprBuilder()
   const i = s.axis(50)
