@@ -49,7 +49,8 @@ function tilesFor(registers: number, least: number): Tile[] {
     return rows.map((count) => ({ rows: count, vectors }))
   })
 }
-const tiles512 = tilesFor(32, 3)
+// The allocator keeps two of the 32 for values on the stack: with more sums, one of them would live there.
+const tiles512 = tilesFor(30, 3)
 const tiles256 = tilesFor(16, 3)
 
 // Integers are divided one by one, and there is no arithmetic on bools.
