@@ -1,7 +1,8 @@
 /** @file The file system behind the MNIST loader, for Node, Deno and Bun; browsers never load it. */
 import { readFile } from 'node:fs/promises'
+import { homedir } from 'node:os'
 import { join } from 'node:path'
-import { cacheFolder } from '../util/cache-folder.node.ts'
+import { cacheFolder } from '../util/cache-folder.ts'
 import { FormatError } from '../util/errors.ts'
 
 export { writeAtomically } from '../io/files.node.ts'
@@ -14,7 +15,7 @@ export { writeAtomically } from '../io/files.node.ts'
  * defaultCacheFolder()?.endsWith('mnist') // -> true
  */
 export function defaultCacheFolder(): string | undefined {
-  const folder = cacheFolder()
+  const folder = cacheFolder(homedir())
   return folder === undefined ? undefined : join(folder, 'mnist')
 }
 

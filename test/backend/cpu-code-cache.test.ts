@@ -14,7 +14,7 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { CodeCache } from '../../src/backend/cpu/code-cache.ts'
 import { packKernel, unpackKernel } from '../../src/backend/cpu/kernel-record.ts'
-import { cacheFolder } from '../../src/util/cache-folder.node.ts'
+import { cacheFolder } from '../../src/util/cache-folder.ts'
 import { withConfig } from '../../src/util/config.ts'
 
 let folder = ''
@@ -139,10 +139,10 @@ it('packs kernels, with and without a share', () => {
 
 it('finds its folder', () => {
   vi.stubEnv('TANDEM_CACHE', folder)
-  expect(cacheFolder()).toBe(folder)
+  expect(cacheFolder('/home/me')).toBe(folder)
   vi.stubEnv('TANDEM_CACHE', '0')
-  expect(cacheFolder()).toBeUndefined()
+  expect(cacheFolder('/home/me')).toBeUndefined()
   vi.stubEnv('TANDEM_CACHE', '')
   vi.stubEnv(process.platform === 'win32' ? 'LOCALAPPDATA' : 'XDG_CACHE_HOME', folder)
-  expect(cacheFolder()).toBe(join(folder, 'tandem'))
+  expect(cacheFolder('/home/me')).toBe(join(folder, 'tandem'))
 })

@@ -1,13 +1,21 @@
 /** @file Machine code that is kept between processes: a file for each compiled program, with the code of its kernels. */
-import { createHash, randomUUID } from 'node:crypto'
-import * as fs from 'node:fs'
-import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
-import { cacheFolder } from '../../util/cache-folder.node.ts'
+import type * as NodeCrypto from 'node:crypto'
+import type * as NodeFiles from 'node:fs'
+import type * as NodeSystem from 'node:os'
+import type * as NodePath from 'node:path'
+import { cacheFolder } from '../../util/cache-folder.ts'
 import { debug } from '../../util/config.ts'
 import { version } from '../../util/version.ts'
 import type { CodePart, CodeShelf, CodeSlot } from '../backend.ts'
 import type { CpuFeatures } from './features.ts'
+import { builtinModule } from './native.ts'
+
+// The backend needs them as well: without them nobody comes here.
+const fs = builtinModule<typeof NodeFiles>('fs')!
+const { createHash, randomUUID } =
+  builtinModule<typeof NodeCrypto>('crypto') ?? ({} as typeof NodeCrypto)
+const { homedir } = builtinModule<typeof NodeSystem>('os') ?? ({} as typeof NodeSystem)
+const { join } = builtinModule<typeof NodePath>('path') ?? ({} as typeof NodePath)
 
 /**
  * Note [Kept code]: a file's name is a hash of what its code depends on: the library itself, the
@@ -104,7 +112,7 @@ export class CodeCache {
 
 /** The cache of this process; undefined where none is wanted, or the library is run from its sources. */
 export function openCodeCache(features: CpuFeatures): CodeCache | undefined {
-  const folder = cacheFolder()
+  const folder = cacheFolder(homedir())
   const library = libraryHash()
   if (folder === undefined || library === undefined) return undefined
   const maker = [version, library, process.platform, process.arch, JSON.stringify(features)]
@@ -119,7 +127,7 @@ function libraryHash(): string | undefined {
   const { url } = import.meta
   if (!url.startsWith('file:') || url.endsWith('.ts')) return undefined
   try {
-    return hashOf(fs.readFileSync(fileURLToPath(url)))
+    return hashOf(fs.readFileSync(new URL(url)))
   } catch {
     return undefined
   }
