@@ -45,6 +45,23 @@ export interface Executable {
   release?(): void
 }
 
+/** Where the code of one kernel is kept between processes. */
+export interface CodeSlot {
+  /** What was written, by this process or an earlier one. */
+  read(part: CodePart): Uint8Array | undefined
+  write(part: CodePart, bytes: Uint8Array): void
+}
+
+/** A kernel, and the variant of its code that is made when it is first needed. */
+export type CodePart = 'kernel' | 'streaming'
+
+/** The code of a program's kernels, kept between processes. */
+export interface CodeShelf {
+  slot(key: string): CodeSlot
+  /** Keeps what was written, if anything was. What is written later is lost. */
+  save(): void
+}
+
 /** One kernel of a program. */
 export interface ProgramStep {
   readonly executable: Executable
@@ -101,7 +118,13 @@ export interface Backend {
   /** A copy of `length` bytes from byte `from` on. */
   read(block: Block, from: number, length: number): Uint8Array<ArrayBuffer>
   readAsync(block: Block, from: number, length: number): Promise<Uint8Array<ArrayBuffer>>
-  compile(s: ExprBuilder, group: Group): Executable
+  /** Makes a kernel, from the code that `slot` has if it has any; new code is written there. */
+  compile(s: ExprBuilder, group: Group, slot?: CodeSlot): Executable
+  /**
+   * The code kept of a program whose kernels have these keys; undefined where nothing is kept. A key
+   * says all about a kernel but what it is called.
+   */
+  shelf?(keys: readonly string[]): CodeShelf | undefined
   /**
    * Makes one call of many, where the backend can; else they are launched one by one. The kernels must not
    * be released before the program. `bytes`: of each of its buffers.

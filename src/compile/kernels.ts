@@ -3,7 +3,13 @@ import type { Backend, Executable, ProgramExecutable, ProgramStep } from '../bac
 import { launchEach } from '../backend/launch-each.ts'
 import { profiling } from '../backend/profiling.ts'
 import { dtypes } from '../core/dtype.ts'
-import { holdKernel, kernelOf, letGoKernel } from '../tensor/plan.ts'
+import {
+  areCompiled,
+  holdKernel,
+  letGoKernel,
+  preparedKernel,
+  prepareKernel,
+} from '../tensor/plan.ts'
 import { assert } from '../util/errors.ts'
 import type { Schedule, ScheduledKernel } from './schedule.ts'
 
@@ -17,8 +23,11 @@ export class ProgramKernels {
 
   constructor(backend: Backend, kernels: readonly ScheduledKernel[], buffers: Schedule['buffers']) {
     this.#backend = backend
-    this.#steps = kernels.map(({ step, specialize, operands, params }) => {
-      const { executable, sizes } = kernelOf(backend, step, specialize)
+    const prepared = kernels.map(({ step, specialize }) => prepareKernel(step, specialize))
+    const keys = prepared.map(({ key }) => key)
+    const shelf = areCompiled(backend, keys) ? undefined : backend.shelf?.(keys)
+    this.#steps = kernels.map(({ step, operands, params }, i) => {
+      const { executable, sizes } = preparedKernel(backend, prepared[i]!, shelf)
       // At once, as the next one to be compiled may push others out.
       holdKernel(backend, executable)
       this.#held.push(executable)
@@ -33,6 +42,7 @@ export class ProgramKernels {
     })
     const bytes = buffers.map((x) => x.bytes)
     this.#executable = backend.program?.(this.#steps, bytes) ?? launchEach(this.#steps)
+    shelf?.save()
   }
 
   /** As `ProgramExecutable.run`. */

@@ -1,6 +1,6 @@
 /** @file Plans: everything about a call that depends on dtypes, layouts and attributes, but not on data. */
-import { bytesFor, type Backend, type Executable } from '../backend/backend.ts'
-import { canonicalize } from '../codegen/canonical.ts'
+import { bytesFor, type Backend, type CodeShelf, type Executable } from '../backend/backend.ts'
+import { canonicalize, type CanonicalGroup } from '../codegen/canonical.ts'
 import { KernelBuilder, type Operand, type Step } from '../codegen/kernel-builder.ts'
 import { dtypes, isFloat, type DType } from '../core/dtype.ts'
 import { layoutOf } from '../core/layout.ts'
@@ -99,18 +99,51 @@ export function lowerCall<A extends Attributes>(
 /** The kernel of a step, compiled unless one like it was before, and the sizes to launch it with. */
 export function kernelOf(
   backend: Backend,
-  { s, group }: Pick<Step, 's' | 'group'>,
+  step: Pick<Step, 's' | 'group'>,
   specialize: Op['specialize'] = false,
-): { readonly executable: Executable; readonly sizes: readonly number[] } {
-  const { group: ready, sizes, key } = canonicalize(s, group, specialize)
+): SizedKernel {
+  return preparedKernel(backend, prepareKernel(step, specialize))
+}
+
+/** A kernel, and the sizes to launch it with. */
+export interface SizedKernel {
+  readonly executable: Executable
+  readonly sizes: readonly number[]
+}
+
+/** All about a kernel but its code. */
+export interface PreparedKernel extends CanonicalGroup {
+  readonly step: Pick<Step, 's' | 'group'>
+}
+
+/** The first half of `kernelOf`: the kernel's key is known, and nothing compiled yet. */
+export function prepareKernel(
+  step: Pick<Step, 's' | 'group'>,
+  specialize: Op['specialize'] = false,
+): PreparedKernel {
+  return { step, ...canonicalize(step.s, step.group, specialize) }
+}
+
+/** The second half of `kernelOf`. Code that is on the shelf is not made anew. */
+export function preparedKernel(
+  backend: Backend,
+  { step, group, sizes, key }: PreparedKernel,
+  shelf?: CodeShelf,
+): SizedKernel {
   const executable = executableOf(backend, key, () => {
-    debug(5, () => `as written: ${printGroup(group)}`)
-    debug(3, () => printGroup(ready))
-    const made = backend.compile(s, ready)
-    groups.set(made, ready)
+    debug(5, () => `as written: ${printGroup(step.group)}`)
+    debug(3, () => printGroup(group))
+    const made = backend.compile(step.s, group, shelf?.slot(key))
+    groups.set(made, group)
     return made
   })
   return { executable, sizes: sizes.length === 0 ? noSizes : sizes }
+}
+
+/** Whether kernels of these keys are all in memory. */
+export function areCompiled(backend: Backend, keys: readonly string[]): boolean {
+  const kernels = kernelsOf.get(backend)
+  return kernels !== undefined && keys.every((key) => kernels.has(key))
 }
 
 const groups = new WeakMap<Executable, Group>()

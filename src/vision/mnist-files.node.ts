@@ -2,19 +2,21 @@
 import { readFile } from 'node:fs/promises'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
+import { cacheFolder } from '../util/cache-folder.ts'
 import { FormatError } from '../util/errors.ts'
 
 export { writeAtomically } from '../io/files.node.ts'
 
 /**
- * Where downloads are kept unless the caller says otherwise: the folder `mnist` in `$TANDEM_CACHE`,
- * or in `~/.cache/tandem` when that variable is unset or empty.
+ * Where downloads are kept unless the caller says otherwise: the folder `mnist` in that of `cacheFolder`;
+ * undefined where nothing is to be kept.
  *
  * @example
- * defaultCacheFolder().endsWith('mnist') // -> true
+ * defaultCacheFolder()?.endsWith('mnist') // -> true
  */
-export function defaultCacheFolder(): string {
-  return join(process.env['TANDEM_CACHE'] || join(homedir(), '.cache', 'tandem'), 'mnist')
+export function defaultCacheFolder(): string | undefined {
+  const folder = cacheFolder(homedir())
+  return folder === undefined ? undefined : join(folder, 'mnist')
 }
 
 /**

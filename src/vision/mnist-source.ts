@@ -21,7 +21,7 @@ export interface MnistSourceOptions extends DownloadOptions {
   readonly folder?: string
   /** Whether to fetch from the official mirrors what the cache lacks. Default false. */
   readonly download?: boolean
-  /** Folder of downloaded files. Default: `mnist` in `$TANDEM_CACHE`, or in `~/.cache/tandem`. */
+  /** Folder of downloaded files. Default: `mnist` in `$TANDEM_CACHE`, or in `~/.cache/tandem`; none with `TANDEM_CACHE=0`. */
   readonly cache?: string
   /** Chooses the drawn digits. Default 0. */
   readonly seed?: number

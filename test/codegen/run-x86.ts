@@ -7,6 +7,7 @@ import type { ExprBuilder } from '../../src/ir/expr.ts'
 import type { Group } from '../../src/ir/group.ts'
 import type { Kernel } from '../../src/ir/loops.ts'
 import { compileX86 } from '../../src/target/x86/compile.ts'
+import { shareFrom } from '../../src/target/x86/share.ts'
 import { argumentLayout } from '../../src/target/x86/emit.ts'
 import type { X86Features } from '../../src/target/x86/traits.ts'
 import type { Run } from './run-group.ts'
@@ -47,7 +48,7 @@ export function runX86(s: ExprBuilder, group: Group, run: Run, features: X86Feat
   const extra = kernel.buffers
     .slice(run.buffers.length)
     .map((_, i) => (isChecked && i === 0 ? 4 : kernel.scratchBytes))
-  const count = share?.count(run.sizes ?? []) ?? 1
+  const count = share === undefined ? 1 : shareFrom(share).count(run.sizes ?? [])
   const results = runCode(kernel, bytes, run, extra, share ? count : 1, share ? split : 1)
   const buffers = run.buffers.map((b, i) => {
     const info = dtypes[group.buffers[i]!.dtype]

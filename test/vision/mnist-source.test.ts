@@ -187,6 +187,7 @@ describe('without files', () => {
   test('where the cache is', () => {
     expect(defaultCacheFolder()).toBe(join(folder, 'default-cache', 'mnist'))
     vi.stubEnv('TANDEM_CACHE', '')
+    vi.stubEnv('XDG_CACHE_HOME', '')
     expect(defaultCacheFolder()).toMatch(/\.cache[/\\]tandem[/\\]mnist$/)
   })
 })
@@ -322,7 +323,7 @@ describe('downloading one file', () => {
     })
     expect(drawn.source).toBe('synthetic')
     expect(drawn.description).toMatch(/not MNIST.*MNIST was not available: t10k-labels/)
-    expect(existsSync(defaultCacheFolder())).toBe(false)
+    expect(existsSync(defaultCacheFolder()!)).toBe(false)
   })
 
   test('time runs out', async () => {

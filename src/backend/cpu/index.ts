@@ -3,23 +3,28 @@ import type { ExprBuilder } from '../../ir/expr.ts'
 import type { Group } from '../../ir/group.ts'
 import type { TargetTraits } from '../../codegen/target-traits.ts'
 import { compileX86 } from '../../target/x86/compile.ts'
+import { shareFrom } from '../../target/x86/share.ts'
 import { x86Traits } from '../../target/x86/traits.ts'
 import { config } from '../../util/config.ts'
 import { DeviceError } from '../../util/errors.ts'
 import type {
   Backend,
   Block,
+  CodeShelf,
+  CodeSlot,
   Executable,
   MemoryStats,
   ProgramExecutable,
   ProgramStep,
 } from '../backend.ts'
 import type { BlockAllocator, CpuBlock } from './block.ts'
+import { openCodeCache, type CodeCache } from './code-cache.ts'
 import { CodeMemory } from './code-memory.ts'
 import { CpuExecutable, type Launcher } from './executable.ts'
 import { detectFeatures, type CpuFeatures } from './features.ts'
 import { GuardMemory } from './guard-memory.ts'
 import { CpuMemory } from './memory.ts'
+import { packKernel, unpackKernel, type KernelRecord } from './kernel-record.ts'
 import { loadNative, type Native } from './native.ts'
 import { CpuProgram } from './program.ts'
 import { defaultThreads, threadLimit, ThreadPool } from './threads.ts'
@@ -40,6 +45,8 @@ export class CpuBackend implements Backend, Launcher {
   /** Packing space of all threads, shared by all kernels: one runs at a time. */
   #scratch = { address: 0, bytes: 0 }
   readonly #native: Native
+  /** Opened when a program is first made. */
+  #cache: CodeCache | 'none' | undefined
 
   constructor(native: Native, code: CodeMemory, features: CpuFeatures) {
     this.features = features
@@ -85,21 +92,27 @@ export class CpuBackend implements Backend, Launcher {
     this.pool.resize(Math.min(count, threadLimit))
   }
 
-  compile(s: ExprBuilder, group: Group): Executable {
+  compile(s: ExprBuilder, group: Group, slot?: CodeSlot): Executable {
     const { features } = this
-    const { kernel, code, share } = compileX86(s, group, features)
-    return new CpuExecutable(this, {
-      name: kernel.name,
-      code,
-      streamingCode: () => compileX86(s, group, features, { streams: true }).code,
-      share,
-      memories: kernel.buffers.map(({ memory }) => memory),
-      operands: group.buffers.length,
-      isChecked: group.checks.length > 0,
-      sizeCount: kernel.sizeCount,
-      paramCount: kernel.params.length,
-      scratchBytes: kernel.scratchBytes,
-    })
+    const kept = slot?.read('kernel')
+    const record = kept === undefined ? compileGroup(s, group, features) : unpackKernel(kept)
+    if (kept === undefined) slot?.write('kernel', packKernel(record))
+    const streamingCode = () => {
+      const known = slot?.read('streaming')
+      if (known !== undefined) return known
+      const { code } = compileX86(s, group, features, { streams: true })
+      slot?.write('streaming', code)
+      return code
+    }
+    const share = record.share && shareFrom(record.share)
+    return new CpuExecutable(this, { ...record, share, streamingCode })
+  }
+
+  shelf(keys: readonly string[]): CodeShelf | undefined {
+    // Who wants to see how code is made is not shown that it was made before.
+    if (config.debug >= 4) return undefined
+    this.#cache ??= openCodeCache(this.features) ?? 'none'
+    return this.#cache === 'none' ? undefined : this.#cache.shelf(keys)
   }
 
   program(steps: readonly ProgramStep[], bytes: readonly number[]): ProgramExecutable {
@@ -127,6 +140,21 @@ export class CpuBackend implements Backend, Launcher {
     if (rest > 0) this.#native.unmap(at + size, rest)
     this.#native.wishLargePages(at, size)
     this.#scratch = { address: at, bytes: size }
+  }
+}
+
+function compileGroup(s: ExprBuilder, group: Group, features: CpuFeatures): KernelRecord {
+  const { kernel, code, share } = compileX86(s, group, features)
+  return {
+    name: kernel.name,
+    code,
+    share,
+    memories: kernel.buffers.map(({ memory }) => memory),
+    operands: group.buffers.length,
+    isChecked: group.checks.length > 0,
+    sizeCount: kernel.sizeCount,
+    paramCount: kernel.params.length,
+    scratchBytes: kernel.scratchBytes,
   }
 }
 

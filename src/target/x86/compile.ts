@@ -10,7 +10,7 @@ import { config, debug } from '../../util/config.ts'
 import { allocate } from './allocate.ts'
 import { Selector } from './emit.ts'
 import { encode } from './encode.ts'
-import { shareOf, type Share } from './share.ts'
+import { shareDataOf, type ShareData } from './share.ts'
 import { x86Traits, type X86Features } from './traits.ts'
 import { verifyAllocation } from './verify-allocation.ts'
 
@@ -18,7 +18,7 @@ export interface CompiledKernel {
   readonly kernel: Kernel
   readonly code: Uint8Array<ArrayBuffer>
   /** How its iterations are shared among threads; undefined for a kernel that runs on one. */
-  readonly share: Share | undefined
+  readonly share: ShareData | undefined
 }
 
 /** How code is made. */
@@ -42,7 +42,7 @@ export function compileX86(
   debug(4, () => printKernel(kernel))
   const code = emitX86(kernel, features, { verify, streams })
   debug(4, () => `${kernel.name}: ${code.length} bytes of machine code`)
-  return { kernel, code, share: shareOf(kernel) }
+  return { kernel, code, share: shareDataOf(kernel) }
 }
 
 /** The machine code of a kernel in loop form. */

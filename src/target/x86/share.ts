@@ -1,6 +1,7 @@
 /** @file How the iterations of a kernel are shared among threads: how many there are, and how much work each is. */
+import type { ScalarType } from '../../core/dtype.ts'
 import type { Kernel, Statement, Value } from '../../ir/loops.ts'
-import { scalarOp, type ScalarValue } from '../../ir/scalar-op.ts'
+import { scalarOp, type ScalarOp, type ScalarValue } from '../../ir/scalar-op.ts'
 import { parallelLoop } from './emit.ts'
 
 export interface Share {
@@ -12,26 +13,28 @@ export interface Share {
   readonly isInRuns: boolean
 }
 
-/** The share of a kernel, or undefined when one thread has to do it all. */
-export function shareOf(kernel: Kernel): Share | undefined {
-  const loop = parallelLoop(kernel)
-  if (loop === undefined) return undefined
-  // Of the program only this much is kept as long as its code.
-  const { end, runEnd } = loop
-  const work = workOf(loop.body)
-  return {
-    count: (sizes) => new Estimate(sizes).of(end),
-    cost: (sizes) => new Estimate(sizes).iteration(work, end, runEnd),
-    isInRuns: runEnd !== undefined,
-  }
+/** A share as plain data, which can be kept in a file; values are positions in `formulas`. */
+export interface ShareData {
+  readonly formulas: readonly Formula[]
+  readonly end: number
+  /** -1 where iterations are not taken in runs. */
+  readonly runEnd: number
+  readonly work: Work
 }
+
+/** A constant, a size of the argument block, or an operation; null for what depends on positions and data. */
+type Formula =
+  | number
+  | { readonly slot: number }
+  | { readonly op: ScalarOp; readonly from: ScalarType; readonly args: readonly number[] }
+  | null
 
 /** What a block costs: its own statements, and the loops in it. */
 interface Work {
   cost: number
   readonly loops: {
-    readonly begin: Value
-    readonly end: Value
+    readonly begin: number
+    readonly end: number
     readonly step: number
     /** How many times it is run: less than once behind a condition. */
     readonly times: number
@@ -39,19 +42,68 @@ interface Work {
   }[]
 }
 
+/** The share of a kernel, or undefined when one thread has to do it all. */
+export function shareOf(kernel: Kernel): Share | undefined {
+  const data = shareDataOf(kernel)
+  return data === undefined ? undefined : shareFrom(data)
+}
+
+/** The share of a kernel as data. */
+export function shareDataOf(kernel: Kernel): ShareData | undefined {
+  const loop = parallelLoop(kernel)
+  if (loop === undefined) return undefined
+  // Of the program only this much is kept as long as its code.
+  const formulas = new Formulas()
+  const end = formulas.at(loop.end)
+  const runEnd = loop.runEnd === undefined ? -1 : formulas.at(loop.runEnd)
+  return { end, runEnd, work: workOf(loop.body, formulas), formulas: formulas.list }
+}
+
+/** The share that data describes. */
+export function shareFrom({ formulas, end, runEnd, work }: ShareData): Share {
+  return {
+    count: (sizes) => new Estimate(formulas, sizes).of(end),
+    cost: (sizes) => new Estimate(formulas, sizes).iteration(work, end, runEnd),
+    isInRuns: runEnd >= 0,
+  }
+}
+
+class Formulas {
+  readonly list: Formula[] = []
+  readonly #places = new Map<Value, number>()
+
+  at(value: Value): number {
+    const known = this.#places.get(value)
+    if (known !== undefined) return known
+    const formula = this.#formula(value)
+    this.#places.set(value, this.list.length)
+    return this.list.push(formula) - 1
+  }
+
+  #formula({ def, type }: Value): Formula {
+    if (def.kind === 'const') return Number(def.value)
+    if (def.kind === 'size') return { slot: def.slot }
+    if (def.kind !== 'op' || (type !== 'i32' && type !== 'bool')) return null
+    const from = def.args[def.args.length - 1]!.type
+    if (from !== 'i32' && from !== 'bool') return null
+    return { op: def.op, from, args: def.args.map((x) => this.at(x)) }
+  }
+}
+
 function workOf(
   statements: readonly Statement[],
+  formulas: Formulas,
   times = 1,
   work: Work = { cost: 0, loops: [] },
 ): Work {
   for (const s of statements) {
     if (s.kind === 'for') {
-      const { begin, end, step } = s
+      const [begin, end] = [formulas.at(s.begin), formulas.at(s.end)]
       work.cost += 2 * times
-      work.loops.push({ begin, end, step, times, body: workOf(s.body) })
+      work.loops.push({ begin, end, step: s.step, times, body: workOf(s.body, formulas) })
     } else if (s.kind === 'if') {
       work.cost += times
-      workOf(s.then, times / 2, work)
+      workOf(s.then, formulas, times / 2, work)
     } else if (s.kind !== 'let') work.cost += times
     else if (s.value.def.kind !== 'const') work.cost += times * Math.max(1, s.value.lanes / 16)
   }
@@ -60,33 +112,33 @@ function workOf(
 
 /** Evaluates what depends on sizes; what depends on positions and data is taken at position 0. */
 class Estimate {
+  readonly #formulas: readonly Formula[]
   readonly #sizes: readonly number[]
-  readonly #known = new Map<Value, number>()
+  readonly #known = new Map<number, number>()
 
-  constructor(sizes: readonly number[]) {
+  constructor(formulas: readonly Formula[], sizes: readonly number[]) {
+    this.#formulas = formulas
     this.#sizes = sizes
   }
 
-  of(value: Value): number {
-    const known = this.#known.get(value)
+  of(place: number): number {
+    const known = this.#known.get(place)
     if (known !== undefined) return known
-    const made = this.#evaluate(value)
-    this.#known.set(value, made)
+    const made = this.#evaluate(this.#formulas[place]!)
+    this.#known.set(place, made)
     return made
   }
 
-  #evaluate({ def, type }: Value): number {
-    if (def.kind === 'const') return Number(def.value)
-    if (def.kind === 'size') return this.#sizes[def.slot]!
-    if (def.kind !== 'op' || (type !== 'i32' && type !== 'bool')) return 0
-    const from = def.args[def.args.length - 1]!.type
-    if (from !== 'i32' && from !== 'bool') return 0
-    const args: ScalarValue[] = def.args.map((x) => this.of(x))
-    return Number(scalarOp(def.op).evaluate(from, ...args))
+  #evaluate(formula: Formula): number {
+    if (formula === null) return 0
+    if (typeof formula === 'number') return formula
+    if ('slot' in formula) return this.#sizes[formula.slot]!
+    const args: ScalarValue[] = formula.args.map((x) => this.of(x))
+    return Number(scalarOp(formula.op).evaluate(formula.from, ...args))
   }
 
-  iteration(work: Work, end: Value, runEnd: Value | undefined): number {
-    if (runEnd === undefined) return this.block(work)
+  iteration(work: Work, end: number, runEnd: number): number {
+    if (runEnd < 0) return this.block(work)
     const count = this.of(end)
     this.#known.set(runEnd, count)
     return this.block(work) / Math.max(1, count)
