@@ -1,6 +1,6 @@
 /**
  * @file A process that compiles one of the training steps, runs a few, and prints what that took as JSON: the
- * milliseconds of the first step and of a later one, and the bytes at most above those of Tandem idle.
+ * milliseconds of tracing and compiling, of the first step and of a later one, and the bytes at most above those of Tandem idle.
  */
 
 import { readFileSync } from 'node:fs'
@@ -26,7 +26,12 @@ for (let i = 0; i < STEPS; i++) {
   times.push(performance.now() - begin)
 }
 console.log(
-  JSON.stringify({ first: times[0], later: times.at(-1), bytes: resident('VmHWM') - idle }),
+  JSON.stringify({
+    made: step.programs[0]!.madeIn,
+    first: times[0],
+    later: times.at(-1),
+    bytes: resident('VmHWM') - idle,
+  }),
 )
 
 /** VmRSS: in memory now. VmHWM: at most so far. In bytes. */

@@ -32,7 +32,7 @@ export function canonicalize(
   const sizes: number[] = []
   const keeps = keepers[specialize === 'round' ? 'round' : 'small']
   const abstract = specialize === true ? merged : abstractSizes(s, merged, sizes, keeps)
-  return { group: abstract, sizes, key: keyOf(abstract) }
+  return { group: abstract, sizes, key: groupKey(abstract) }
 }
 
 function simplifyGroup(s: ExprBuilder, group: Group): Group {
@@ -292,7 +292,7 @@ function mapGroup(s: ExprBuilder, group: Group, changes: Changes): Group {
 // -- keys
 
 /** A text that two groups share exactly when they are the same kernel. */
-function keyOf(group: Group): string {
+export function groupKey(group: Group): string {
   const names = new Map<Expr | Axis, string>()
   const lines: string[] = []
   const size = (x: Size) => (typeof x === 'number' ? `${x}` : `s${x.slot}`)

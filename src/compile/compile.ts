@@ -54,14 +54,17 @@ export interface CompiledProgram {
   readonly arenaBytes: number
   /** Bytes of copies of weights, packed once for products: `passes: { prepack: false }` does without. */
   readonly packedBytes: number
+  /** Milliseconds that tracing and compiling took; a backward program is compiled when it is first wanted. */
+  readonly madeIn: number
   /** What backward() of the results runs, if they have gradients. */
-  readonly backward?: CompiledProgram | undefined
+  readonly backward?: Omit<CompiledProgram, 'madeIn'> | undefined
 }
 
 /** Programs of one function beyond this many: the one not used for longest goes. */
 const programLimit = 32
 
 interface Entry extends Known {
+  readonly madeIn: number
   readonly program: Program
   /** The program that computes gradients, if results have any. */
   readonly backward: (() => Program) | undefined
@@ -116,8 +119,10 @@ export function compile<F extends AnyFunction>(fn: F, options: CompileOptions = 
     const i = entries.findIndex((entry) => entry.form === form && holds(entry))
     let entry = i < 0 ? undefined : entries.splice(i, 1)[0]!
     if (entry === undefined) {
+      const since = performance.now()
       const recorded = templates.at(tree, dynamicAxes) ?? begin(tree, form, entries)(shapes)
-      entry = makeEntry(name, recorded, form, options)
+      const made = makeEntry(name, recorded, form, options)
+      entry = { ...made, madeIn: performance.now() - since }
     }
     entries.push(entry)
     if (entries.length > programLimit) entries.shift()!.program.release()
@@ -131,7 +136,7 @@ export function compile<F extends AnyFunction>(fn: F, options: CompileOptions = 
   return compiled as unknown as Compiled<F>
 }
 
-function reportOf({ program, backward }: Entry): CompiledProgram {
+function reportOf({ program, backward, madeIn }: Entry): CompiledProgram {
   const report = ({ graph, backend, kernelCount, arenaBytes, packedBytes }: Program) => ({
     graph,
     backend: backend.name,
@@ -141,6 +146,7 @@ function reportOf({ program, backward }: Entry): CompiledProgram {
   })
   return {
     ...report(program),
+    madeIn,
     get backward() {
       return backward && report(backward())
     },
@@ -152,7 +158,7 @@ function makeEntry(
   { traced: recorded, result, args, joint }: RecordedCall,
   form: string,
   { passes, memoryBudget }: CompileOptions,
-): Entry {
+): Omit<Entry, 'madeIn'> {
   const begin = performance.now()
   const optimized = { ...recorded, graph: runPasses(recorded.graph, passes) }
   const traced =

@@ -42,7 +42,7 @@ export function explain(compiled: Compiled<(...args: never[]) => unknown>): stri
   ].join('\n')
 }
 
-function explainProgram(program: CompiledProgram): string[] {
+function explainProgram(program: Omit<CompiledProgram, 'madeIn'>): string[] {
   const { graph, backend, kernelCount, arenaBytes, packedBytes } = program
   const reasons = new Map<CallNode, Map<number, string>>()
   // What was decided is decided again, this time with an ear for the reasons.

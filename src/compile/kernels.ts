@@ -8,7 +8,7 @@ import {
   holdKernel,
   letGoKernel,
   preparedKernel,
-  prepareKernel,
+  prepareKernels,
 } from '../tensor/plan.ts'
 import { assert } from '../util/errors.ts'
 import type { Schedule, ScheduledKernel } from './schedule.ts'
@@ -23,7 +23,7 @@ export class ProgramKernels {
 
   constructor(backend: Backend, kernels: readonly ScheduledKernel[], buffers: Schedule['buffers']) {
     this.#backend = backend
-    const prepared = kernels.map(({ step, specialize }) => prepareKernel(step, specialize))
+    const prepared = prepareKernels(kernels)
     const keys = prepared.map(({ key }) => key)
     const shelf = areCompiled(backend, keys) ? undefined : backend.shelf?.(keys)
     this.#steps = kernels.map(({ step, operands, params }, i) => {

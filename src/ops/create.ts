@@ -4,6 +4,7 @@ import { defaultBackendName } from '../backend/registry.ts'
 import { checkDType, dtypes, type DType, type TypedArray } from '../core/dtype.ts'
 import { layoutOf } from '../core/layout.ts'
 import { checkShape, formatShape, sizeOf, type Shape } from '../core/shape.ts'
+import { engine } from '../tensor/engine.ts'
 import { encodeElements, encodeOne, isRaw } from '../tensor/elements.ts'
 import { noteBlock } from '../tensor/scope.ts'
 import { Tensor } from '../tensor/tensor.ts'
@@ -109,6 +110,9 @@ export function fromBytes(bytes: Uint8Array, shape: Shape, dtype: DType, device?
   return new Tensor(storage, layoutOf(shape), 0, dtype, backend)
 }
 
+/** Elements up to this many are written by JavaScript; a kernel fills larger tensors at the speed of memory. */
+const smallFill = 2 ** 16
+
 /**
  * A tensor of one repeated value.
  *
@@ -123,14 +127,15 @@ export function full(shape: Shape, value: number, options: TensorOptions = {}): 
   const one = encodeOne(checkDType('full', dtype), value)
   const size = sizeOf(shape)
   if (size === 1) return fromBytes(one, shape, dtype, device)
-  if (tracing !== undefined && size > 1) {
-    // A program takes the number from one element, for as many as there will be.
+  if (size > smallFill || (tracing !== undefined && size > 1)) {
     const { storage, backend } = fromBytes(one, [], dtype, device)
     const layout = layoutOf(
       shape,
       shape.map(() => 0),
     )
-    return new Tensor(storage, layout, 0, dtype, backend)
+    const repeated = new Tensor(storage, layout, 0, dtype, backend)
+    // A program takes the number from one element, for as many as there will be.
+    return tracing === undefined ? engine().contiguous(repeated) : repeated
   }
   const bytes = new Uint8Array(size * one.length)
   if (value !== 0 || Object.is(value, -0)) {

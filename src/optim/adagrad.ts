@@ -1,6 +1,6 @@
 /** @file Adagrad. */
 import { full } from '../ops/create.ts'
-import { Buffer, owned, updateCells, type Parameter } from '../tensor/cell.ts'
+import { Buffer, ownedAtOnce, updateCells, type Parameter } from '../tensor/cell.ts'
 import type { Tensor } from '../tensor/tensor.ts'
 import { assumed, liveNumbers } from '../tensor/tracing.ts'
 import {
@@ -72,10 +72,8 @@ export class Adagrad extends Optimizer<AdagradOptions> {
     state: ParameterState,
   ): void {
     const { shape, dtype, device } = parameter
-    const sum = (state.slots['sum'] ??= owned(
-      Buffer,
-      full(shape, group.initialAccumulatorValue, { dtype, device }),
-    ))
+    const start = () => full(shape, group.initialAccumulatorValue, { dtype, device })
+    const sum = (state.slots['sum'] ??= ownedAtOnce(Buffer, start))
     const numbers = liveNumbers(3, () => {
       const { lr, lrDecay, eps, weightDecay } = group
       return [lr / (1 + (state.step - 1) * lrDecay), eps, weightDecay]

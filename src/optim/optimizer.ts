@@ -1,7 +1,7 @@
 /** @file What all optimizers share: parameter groups, checks, state, and the loop over parameters. */
 import { formatShape, sameShape } from '../core/shape.ts'
 import { zeros } from '../ops/create.ts'
-import { Buffer, dropGrad, gradOf, owned, Parameter } from '../tensor/cell.ts'
+import { Buffer, dropGrad, gradOf, owned, ownedAtOnce, Parameter } from '../tensor/cell.ts'
 import { everyRun } from '../tensor/tracing.ts'
 import { Tensor } from '../tensor/tensor.ts'
 import { checkOptions, ValueError } from '../util/errors.ts'
@@ -180,10 +180,8 @@ export abstract class Optimizer<H extends Hyperparameters = Hyperparameters> {
 
 /** A tensor remembered beside a parameter, of its shape and dtype; zeros when first asked for. */
 export function slotOf(state: ParameterState, name: string, parameter: Parameter): Buffer {
-  return (state.slots[name] ??= owned(
-    Buffer,
-    zeros(parameter.shape, { dtype: parameter.dtype, device: parameter.device }),
-  ))
+  const { shape, dtype, device } = parameter
+  return (state.slots[name] ??= ownedAtOnce(Buffer, () => zeros(shape, { dtype, device })))
 }
 
 /** Throws a ValueError unless the value is a finite number of at least 0. */

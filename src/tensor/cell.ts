@@ -143,6 +143,11 @@ export function owned<C extends Cell>(kind: new (value: Tensor) => C, value: Ten
   return cell
 }
 
+/** A cell that outlives the step, around what `make` gives: in a trace it is made at once, not by the program. */
+export function ownedAtOnce<C extends Cell>(kind: new (value: Tensor) => C, make: () => Tensor): C {
+  return withTracer(undefined, () => owned(kind, make()))
+}
+
 /** The gradient of a tensor without marking it as seen. */
 export function gradOf(t: Tensor): Tensor | undefined {
   tracing?.touchGrad(t, false)

@@ -1,6 +1,6 @@
 /** @file Plans: everything about a call that depends on dtypes, layouts and attributes, but not on data. */
 import { bytesFor, type Backend, type CodeShelf, type Executable } from '../backend/backend.ts'
-import { canonicalize, type CanonicalGroup } from '../codegen/canonical.ts'
+import { canonicalize, groupKey, type CanonicalGroup } from '../codegen/canonical.ts'
 import { KernelBuilder, type Operand, type Step } from '../codegen/kernel-builder.ts'
 import { dtypes, isFloat, type DType } from '../core/dtype.ts'
 import { layoutOf } from '../core/layout.ts'
@@ -122,6 +122,22 @@ export function prepareKernel(
   specialize: Op['specialize'] = false,
 ): PreparedKernel {
   return { step, ...canonicalize(step.s, step.group, specialize) }
+}
+
+/** As `prepareKernel`, of many: those of equal layers, which are written alike, are brought into form once. */
+export function prepareKernels(
+  kernels: readonly {
+    readonly step: Pick<Step, 's' | 'group'>
+    readonly specialize?: Op['specialize']
+  }[],
+): PreparedKernel[] {
+  const known = new Map<string, PreparedKernel>()
+  return kernels.map(({ step, specialize }) => {
+    const written = `${specialize}|${groupKey(step.group)}`
+    let prepared = known.get(written)
+    if (prepared === undefined) known.set(written, (prepared = prepareKernel(step, specialize)))
+    return prepared
+  })
 }
 
 /** The second half of `kernelOf`. Code that is on the shelf is not made anew. */
