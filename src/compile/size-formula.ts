@@ -119,7 +119,9 @@ function wholeFormula(
       }
   })
   if (factors.length > 0) return { scale: Math.sign(value) * rest, factors, form: 'times' }
-  return sizes.some((size) => mayBePart(rest, size)) ? 'unclear' : 'constant'
+  // Such as 1e9 for minus infinity, or the largest integers.
+  const isRound = digitsOf(rest) <= 3 || Number.isInteger(Math.log2(rest))
+  return !isRound && sizes.some((size) => mayBePart(rest, size)) ? 'unclear' : 'constant'
 }
 
 /** Whether a formula says what nothing else can be: a constant may lie near a size, or be a part of it. */

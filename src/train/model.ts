@@ -130,8 +130,10 @@ export class Model<M extends Module = Module> {
 
   /**
    * Chooses optimizer, loss and metrics. Classification losses take scores (logits), or probabilities
-   * where the module is a Sequential that ends in Softmax or Sigmoid. Returns the model. Throws a
-   * ValueError for what it does not know.
+   * where the module is a Sequential that ends in Softmax or Sigmoid. Steps become programs, each traced
+   * once for all sizes of a batch (`dynamicAxes` of `compile()`): the module sees a stand-in for the size.
+   * With `runEagerly` it is called for each batch. Returns the model. Throws a ValueError for what it does
+   * not know.
    */
   compile(options: CompileOptions): this {
     checkOptions('compile', options, ['optimizer', 'loss', 'metrics', 'runEagerly'])

@@ -135,6 +135,16 @@ describe('one trace serves all sizes', () => {
     expect(f.traces.count).toBe(1)
   })
 
+  test('numbers that somebody wrote down are none of the sizes', () => {
+    let calls = 0
+    const written = [1e9, -1e9, 2 ** 31, 50257, 0.044715, 1 / 3, Math.sqrt(0.5), 1 / Math.sqrt(48)]
+    const f = compile((x: Tensor) => (calls++, written.reduce((sum, c) => sum.add(x.mul(c)), x)), {
+      dynamicAxes: [0],
+    })
+    for (const n of sizes) expect(f(zeros([n])).shape).toEqual([n])
+    expect(calls).toBe(1)
+  })
+
   test('a number that could be anything is compared with a second trace', () => {
     let calls = 0
     const scale = Math.exp(0.7) / Math.PI
