@@ -53,7 +53,7 @@ export function merge(
   producer: ScheduledKernel,
   consumer: ScheduledKernel,
   images: ReadonlyMap<Expr, Image>,
-  result: 'dissolve' | 'keep',
+  isKept: (stored: number) => boolean,
 ): ScheduledKernel {
   const s = new ExprBuilder()
   const operands: Operand[] = []
@@ -90,17 +90,18 @@ export function merge(
       return image && s.convert(inlined(image), e.type)
     },
   })
-  const copied = (from: ScheduledKernel, copyThere: Copier) =>
-    from.step.group.stores.map((store): Store => ({
-      ...store,
-      index: copyThere.index(store.index),
-      value: copyThere(store.value),
-      buffer: join(from, store.buffer),
-    }))
+  const copied = (from: ScheduledKernel, store: Store, copyThere: Copier): Store => ({
+    ...store,
+    index: copyThere.index(store.index),
+    value: copyThere(store.value),
+    buffer: join(from, store.buffer),
+  })
   const [place] = images.values()
   const stores = [
-    ...(result === 'keep' ? copied(producer, at(place!)) : []),
-    ...copied(consumer, copy),
+    ...inner.stores
+      .filter((store) => isKept(producer.operands[store.buffer]!.buffer))
+      .map((store) => copied(producer, store, at(place!))),
+    ...outer.stores.map((store) => copied(consumer, store, copy)),
   ]
   const group: Group = {
     name: joinNames(inner.name, outer.name),

@@ -51,7 +51,8 @@ export function fuse(graph: Graph, schedule: Schedule, refused: Refused = () => 
         refused(buffer, consumer, reason)
         return undefined
       }
-      if (users.length === 2 && !leaving.has(buffer)) {
+      const isAlone = producer.step.group.stores.length === 1
+      if (users.length === 2 && !leaving.has(buffer) && isAlone) {
         const fused = fuseInto(producer, consumer, buffer, 'dissolve', refuse)
         if (fused === undefined) return false
         touchedBy[buffer]!.clear()
@@ -68,10 +69,17 @@ export function fuse(graph: Graph, schedule: Schedule, refused: Refused = () => 
       const isReady = consumer.operands.every(({ buffer: other }) =>
         [...touchedBy[other]!].every((k) => k === c || k <= p || !writes(kernels[k]!, other)),
       )
+      // Of its results, those that the two alone touch need not be stored.
+      const inner = new Set(
+        storedBy(producer).filter(
+          (x) => !leaving.has(x) && [...touchedBy[x]!].every((k) => k === c || k === p),
+        ),
+      )
       const fused = isReady
-        ? fuseInto(producer, consumer, buffer, 'keep', refuse)
+        ? fuseInto(producer, consumer, buffer, 'keep', refuse, inner)
         : refuse('it is wanted elsewhere too, and other operands are computed between the two')
       if (fused === undefined) return false
+      for (const x of inner) touchedBy[x]!.clear()
       move(c, p)
       kernels[p] = fused
       return true
@@ -82,6 +90,9 @@ export function fuse(graph: Graph, schedule: Schedule, refused: Refused = () => 
 }
 
 const isKernel = (scheduled: Scheduled): scheduled is ScheduledKernel => 'step' in scheduled
+
+const storedBy = ({ step: { group }, operands }: ScheduledKernel): number[] =>
+  group.stores.map((store) => operands[store.buffer]!.buffer)
 
 function writes(scheduled: Scheduled, buffer: number): boolean {
   const isWritten = (i: number) =>
@@ -113,7 +124,7 @@ type Refuse = (reason: string) => undefined
 
 /**
  * The two as one, or undefined where they do not fit or it would not pay. `buffer` is what lies between; it
- * is stored all the same if it is to be kept.
+ * is stored all the same if it is to be kept, and so are other results but `inner`.
  */
 export function fuseInto(
   producer: ScheduledKernel,
@@ -121,6 +132,7 @@ export function fuseInto(
   buffer: number,
   result: 'dissolve' | 'keep',
   refuse: Refuse = () => undefined,
+  inner: ReadonlySet<number> = new Set(),
 ): ScheduledKernel | undefined {
   const { group } = producer.step
   const { stores } = group
@@ -158,14 +170,15 @@ export function fuseInto(
       if (image === undefined)
         return refuse('where its elements are read does not follow from where they are stored')
       if ('extents' in image)
-        return fuseInto(producer, splitAxis(consumer, image), buffer, result, refuse)
+        return fuseInto(producer, splitAxis(consumer, image), buffer, result, refuse, inner)
       images.set(load, { ...image, value: store.value })
     }
   }
   const places = [...images.values()]
   const reason = (result === 'keep' ? notBeside : notWorth)(producer, consumer, p, c, places)
   if (reason !== undefined) return refuse(reason)
-  return { ...merge(producer, consumer, images, result), contracts: p.contracts }
+  const kept = (stored: number) => result === 'keep' && !inner.has(stored)
+  return { ...merge(producer, consumer, images, kept), contracts: p.contracts }
 }
 
 interface KernelTraits {
