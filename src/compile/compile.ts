@@ -234,7 +234,7 @@ function checkBudget(bytes: unknown): void {
 function checkTune(tune: unknown): void {
   if (typeof tune === 'boolean') return
   throw new ValueError(
-    `compile: tune is ${typeof tune === 'object' ? 'an object' : `the ${typeof tune} ${String(tune)}`}. Expected true or false`,
+    `compile: tune: expected true or false, received ${tune === null ? 'null' : `a ${typeof tune}`}`,
   )
 }
 

@@ -96,7 +96,7 @@ function timesOf(
   backend: Backend,
   measure: Measure,
 ): readonly number[] {
-  const { step, operands, specialize = false } = kernel
+  const { operands, specialize = false } = kernel
   const blocks = new Map<number, Block>()
   const made: Executable[] = []
   try {

@@ -32,8 +32,8 @@ let folder = ''
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), 'tandem-choices-'))
 })
-afterEach(() => {
-  setBackend(defaultDevice)
+afterEach(async () => {
+  await setBackend(defaultDevice)
   rmSync(folder, { recursive: true, force: true })
 })
 
@@ -89,7 +89,7 @@ describeMachineCode('tuning on cpu', () => {
       ])
       const options = { packsWeights: random.pick([true, false]) }
       const usual = bits(tunedProgram(f, input, prefers(0), options).run([input])[0]!)
-      for (let place = 1; place < 8; place++) {
+      for (const place of [random.whole(1, 2), random.whole(3, 5), random.whole(6, 7)]) {
         const program = tunedProgram(f, input, prefers(place), options)
         expect(bits(program.run([input])[0]!) === usual, `seed ${seed}, tile ${place}`).toBe(true)
         for (const { choices } of program.tiles.values()) tuned += Number(choices > 1)
@@ -193,8 +193,8 @@ describeMachineCode('tuning on cpu', () => {
   })
 })
 
-test.each(['wasm', 'reference'])('refused on %s', (device) => {
-  setBackend(device)
+test.each(['wasm', 'reference'])('refused on %s', async (device) => {
+  await setBackend(device)
   const f = compile((x: Tensor) => x.matmul(x), { tune: true })
   expect(() => f(ones([4, 4]))).toThrow(UnsupportedError)
   expect(() => f(ones([4, 4]))).toThrow(
@@ -205,5 +205,5 @@ test.each(['wasm', 'reference'])('refused on %s', (device) => {
 test.each([['yes'], [1], [null]])('tune must be a boolean, not %s', (tune) => {
   const wrong = () => compile((x: Tensor) => x, { tune: tune as never })
   expect(wrong).toThrow(ValueError)
-  expect(wrong).toThrow(/tune is .*Expected true or false/)
+  expect(wrong).toThrow(/tune: expected true or false, received (a string|a number|null)/)
 })
