@@ -90,6 +90,12 @@ export interface ProgramExecutable {
   release?(): void
 }
 
+/** What was found best on this machine, by name; kept between processes where anything is. */
+export interface Choices {
+  get(name: string): string | undefined
+  set(name: string, choice: string): void
+}
+
 export interface MemoryStats {
   /** Bytes of live blocks. */
   readonly current: number
@@ -133,6 +139,8 @@ export interface Backend {
   memoryStats(): MemoryStats
   /** What its kernels are made for, where weights may be packed before they run: see Note [Prepacking]. */
   readonly traits?: TargetTraits
+  /** Tiles that were timed: see Note [Tuning]. Only of a backend whose kernels run as asked for in `Group.tile`. */
+  readonly choices?: Choices
   /** Threads that share a kernel's work, where the backend has more than the caller's; may be set. */
   numThreads?: number
 }

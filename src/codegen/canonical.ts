@@ -341,5 +341,6 @@ export function groupKey(group: Group): string {
     (x) => `${x.buffer}[${index(x.index)}]${x.accumulate ? '+' : ''}=${expr(x.value)}`,
   )
   const checks = group.checks.map((c) => `!${expr(c)}`)
-  return [head, ...lines, ...stores, ...checks].join(';')
+  const tile = group.tile === undefined ? [] : [`tile ${group.tile.rows}x${group.tile.vectors}`]
+  return [head, ...lines, ...stores, ...checks, ...tile].join(';')
 }

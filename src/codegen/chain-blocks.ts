@@ -1,7 +1,8 @@
 /** @file Chooses the blocks of a chain of contractions from the sizes of caches and registers. */
+import type { Tile } from '../ir/group.ts'
 import type { Chain } from './chain-pattern.ts'
 import { extentOf } from './contract-blocks.ts'
-import type { TargetTraits, Tile } from './target-traits.ts'
+import type { TargetTraits } from './target-traits.ts'
 
 /** Extents of the blocks, in elements. */
 export interface ChainBlocks {

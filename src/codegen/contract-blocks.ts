@@ -1,7 +1,8 @@
 /** @file Chooses the blocks of a contraction from the sizes of caches and registers. */
 import type { Axis } from '../ir/expr.ts'
+import type { Tile } from '../ir/group.ts'
 import type { Contraction } from './contract-pattern.ts'
-import type { TargetTraits, Tile } from './target-traits.ts'
+import type { TargetTraits } from './target-traits.ts'
 
 /** Extents of the blocks, in elements, all known when the kernel is built: they bound the scratch space. */
 export interface Blocks {
@@ -48,10 +49,12 @@ export function chooseBlocks(c: Contraction, traits: TargetTraits, layout: Layou
   const bytes = c.type === 'f64' ? 8 : 4
   const { l1Bytes, l2Bytes } = traits
   const { tileRows, tileColumns } = tileOf(c, traits)
+  // Blocks of depth decide in which order sums are added: a tile that was asked for leaves them as they are.
+  const usualColumns = tileOf({ ...c, tile: undefined }, traits).tileColumns
   const fit = (wanted: number, unit: number, axes: readonly Axis[]) =>
     Math.max(unit, Math.min(down(wanted, unit), up(extentOf(axes), unit)))
   const perDepth = bytes / layout.depthsInWord
-  const underTile = layout.isSheet ? Math.max(64, tileColumns * bytes) : tileColumns * perDepth
+  const underTile = layout.isSheet ? Math.max(64, usualColumns * bytes) : usualColumns * perDepth
   const least = leastDepth * layout.depthsInWord
   const depth = fit(Math.max(least, l1Bytes / 2 / underTile), depthUnit(layout.taps), c.depth)
   const rows = fit(l2Bytes / 4 / (depth * perDepth), tileRows, c.rows)
@@ -65,21 +68,26 @@ export function chooseBlocks(c: Contraction, traits: TargetTraits, layout: Layou
   return { tileRows, tileColumns, depth, rows, columns, taskRows }
 }
 
-/** The register tile of a contraction. */
+/** The register tile of a contraction: the one asked for, or the most promising one. */
 export function tileOf(
   c: Contraction,
-  { tiles, vectorBytes }: TargetTraits,
+  traits: TargetTraits,
 ): Pick<Blocks, 'tileRows' | 'tileColumns'> {
-  const lanes = vectorBytes / (c.type === 'f64' ? 8 : 4)
-  const tile = chooseTile(tiles, lanes, extentOf(c.rows), extentOf(c.columns))
-  return { tileRows: tile.rows, tileColumns: tile.vectors * lanes }
+  const tile = c.tile ?? rankTiles(c, traits)[0]!
+  return { tileRows: tile.rows, tileColumns: tile.vectors * lanesOf(c, traits) }
 }
 
+/** How many numbers of a contraction a vector holds. */
+export const lanesOf = ({ type }: Contraction, { vectorBytes }: TargetTraits): number =>
+  vectorBytes / (type === 'f64' ? 8 : 4)
+
 /**
- * The tile that covers rows x columns for the least: each step of a tile takes as long as it has sums
- * (or loads, of A one by one), and a little more. Of sides that are not known, every tile covers the same share.
+ * The tiles of the target, the most promising first: that covers rows x columns for the least. Each step of a
+ * tile takes as long as it has sums (or loads, of A one by one), and a little more. Of sides that are not known, every tile covers the same share.
  */
-function chooseTile(tiles: readonly Tile[], lanes: number, rows: number, columns: number): Tile {
+export function rankTiles(c: Contraction, traits: TargetTraits): readonly Tile[] {
+  const lanes = lanesOf(c, traits)
+  const [rows, columns] = [extentOf(c.rows), extentOf(c.columns)]
   const covered = (extent: number, unit: number) =>
     Number.isFinite(extent) ? up(extent, unit) / extent : 1
   const price = (tile: Tile) => {
@@ -88,7 +96,7 @@ function chooseTile(tiles: readonly Tile[], lanes: number, rows: number, columns
     const loads = tile.rows + tile.vectors
     return (waste * (Math.max(sums, loads) + stepOverhead)) / sums
   }
-  return tiles.reduce((best, tile) => (price(tile) < price(best) ? tile : best))
+  return traits.tiles.toSorted((a, b) => price(a) - price(b))
 }
 
 /** What a step of a tile costs beside its sums: loads of B that nothing hides, the loop. */

@@ -9,7 +9,7 @@ import {
   type Index,
   type ReduceExpr,
 } from '../ir/expr.ts'
-import { rootsOf, visitAll, type Group, type Store } from '../ir/group.ts'
+import { rootsOf, visitAll, type Group, type Store, type Tile } from '../ir/group.ts'
 import { spread } from './affine.ts'
 import { dotOf } from './contract-dot.ts'
 import { mergeAxes, strideOf } from './merge-axes.ts'
@@ -53,6 +53,8 @@ export interface Contraction {
   readonly a: Operand
   readonly b: Operand
   readonly out: Outcome
+  /** The tile that the group asks for. */
+  readonly tile: Tile | undefined
   /** The same product seen from the other side: out(transposed) = b x a. */
   readonly swapped: () => Contraction
 }
@@ -93,10 +95,11 @@ export function matchContraction(
   ]
   const [a, b] = onlyX.some(isUnit) ? [q, p] : [p, q]
   const stored = stores.map((x) => ({ store: x, dtype: group.buffers[x.buffer]!.dtype }))
-  return arrange(s, { stored, type, batch, depth: reduce.axes }, a, b)
+  const { tile } = group
+  return arrange(s, { stored, type, batch, depth: reduce.axes, tile }, a, b)
 }
 
-interface Frame extends Pick<Contraction, 'type' | 'batch' | 'depth'> {
+interface Frame extends Pick<Contraction, 'type' | 'batch' | 'depth' | 'tile'> {
   readonly stored: readonly Pick<Result, 'store' | 'dtype'>[]
 }
 
@@ -107,7 +110,7 @@ interface Side {
 
 /** The contraction with its sides in these roles: `a` gives the rows, `b` the columns. */
 function arrange(s: ExprBuilder, frame: Frame, a: Side, b: Side): Contraction {
-  const { stored, type, batch, depth } = frame
+  const { stored, type, batch, depth, tile } = frame
   const isUnit = (axis: Axis) => strideOf(stored[0]!.store.index, axis) === 1
   const columns = b.own.toSorted((p, q) => Number(isUnit(p)) - Number(isUnit(q)))
   const operand = (side: Side): Operand => {
@@ -125,6 +128,7 @@ function arrange(s: ExprBuilder, frame: Frame, a: Side, b: Side): Contraction {
     a: operand(a),
     b: operand(b),
     out: outcome(s, stored, type, a.own, columns),
+    tile,
     swapped: () => arrange(s, frame, b, a),
   }
 }

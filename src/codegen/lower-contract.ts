@@ -39,7 +39,7 @@ export function lowerContract(
 
 // A guarded operand that is contiguous along a long depth is best read as rows, even if that leaves the
 // output to be written across: the weight's gradient of a convolution.
-function favourable(s: ExprBuilder, c: Contraction, traits: TargetTraits): Contraction {
+export function favourable(s: ExprBuilder, c: Contraction, traits: TargetTraits): Contraction {
   const isGuarded = (operand: Operand) => {
     const way = wayToRead(s, operand, traits)
     return way?.along === 'depth' && way.bounds !== undefined

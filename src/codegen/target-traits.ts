@@ -1,12 +1,8 @@
 /** @file What lowering may ask about a target: numbers and properties, never its name. */
 import type { ScalarType } from '../core/dtype.ts'
+import type { Tile } from '../ir/group.ts'
 import type { MemoryType } from '../ir/loops.ts'
 import type { ScalarOp } from '../ir/scalar-op.ts'
-
-export interface Tile {
-  readonly rows: number
-  readonly vectors: number
-}
 
 export interface TargetTraits {
   /** Bytes of a vector register: 16 for wasm and SSE, 32 for AVX2, 64 for AVX-512. */

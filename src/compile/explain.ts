@@ -5,6 +5,7 @@ import type { Compiled, CompiledProgram } from './compile.ts'
 import { fuse } from './fuse.ts'
 import type { CallNode, Graph } from './graph.ts'
 import { scheduleGraph, type Scheduled, type ScheduledKernel } from './schedule.ts'
+import type { TunedTile } from './tune.ts'
 
 /**
  * What became of a compiled function: how often it was traced and why, into which kernels its operations
@@ -43,7 +44,7 @@ export function explain(compiled: Compiled<(...args: never[]) => unknown>): stri
 }
 
 function explainProgram(program: Omit<CompiledProgram, 'madeIn'>): string[] {
-  const { graph, backend, kernelCount, arenaBytes, packedBytes } = program
+  const { graph, backend, kernelCount, arenaBytes, packedBytes, tiles } = program
   const reasons = new Map<CallNode, Map<number, string>>()
   // What was decided is decided again, this time with an ear for the reasons.
   const { kernels } = withConfig({ debug: 0 }, () =>
@@ -58,7 +59,10 @@ function explainProgram(program: Omit<CompiledProgram, 'madeIn'>): string[] {
     if (!('step' in kernel))
       return [`  ${String(i).padStart(3)}  ${kernel.node.control.kind}: run as often as values say`]
     const { step, operands } = kernel
-    const lines = [kernelLine(kernel, i), ...separations(kernel, kernels, writers, reasons)]
+    const lines = [
+      kernelLine(kernel, i) + tileText(tiles.get(i)),
+      ...separations(kernel, kernels, writers, reasons),
+    ]
     operands.forEach(({ buffer }, k) => {
       if (step.group.buffers[k]!.access !== 'read') writers.set(buffer, i)
     })
@@ -90,6 +94,12 @@ function kernelLine({ step: { group }, node, calls = [node] }: ScheduledKernel, 
   const sizes = group.axes.map(({ extent }) => Number(extent)).join(' x ') || '1'
   const parts = calls.length === 1 ? '' : ` joins ${calls.map(({ op }) => op.name).join(', ')};`
   return `  ${String(i).padStart(3)}  ${group.name}:${parts} over ${sizes}`
+}
+
+function tileText(tuned: TunedTile | undefined): string {
+  if (tuned === undefined) return ''
+  const { tile, choices } = tuned
+  return `, in tiles of ${tile.rows} rows x ${tile.vectors} vectors, the fastest of ${choices} tried`
 }
 
 /** Whose results a kernel reads from memory, and why they are kernels of their own. */

@@ -8,7 +8,7 @@ import type { Tensor } from '../tensor/tensor.ts'
 import { GradError } from '../util/errors.ts'
 import type { Budget } from './budget.ts'
 import { plannedMemory } from './memory.ts'
-import { Program } from './program.ts'
+import { Program, type ProgramOptions } from './program.ts'
 import { splitGraph, type Saved, type Seam, type Split } from './split.ts'
 import type { Recorder } from './recorder.ts'
 import type { Trace } from './trace.ts'
@@ -102,14 +102,21 @@ export class JointProgram {
   readonly forward: Program
   readonly #trace: Trace
   readonly #joint: TracedGradients
+  readonly #options: Pick<ProgramOptions, 'tuning'>
   readonly #split: Split
   readonly #op: Op<RunAttributes>
   #backward: Program | undefined
 
-  constructor(name: string, trace: Trace, joint: TracedGradients) {
+  constructor(
+    name: string,
+    trace: Trace,
+    joint: TracedGradients,
+    options: Pick<ProgramOptions, 'tuning'>,
+  ) {
     const { actionCount, leaves } = joint
     this.#trace = trace
     this.#joint = joint
+    this.#options = options
     this.#split = splitGraph(trace.graph, seamOf(joint))
     const actions = trace.actions.slice(0, actionCount)
     this.forward = new Program(
@@ -117,7 +124,7 @@ export class JointProgram {
       this.#split.forward,
       { ...trace, actions },
       // Whoever takes gradients changes the weights.
-      { packsWeights: false },
+      { ...options, packsWeights: false },
     )
     this.#op = makeOp<RunAttributes>({
       name,
@@ -139,12 +146,13 @@ export class JointProgram {
   /** Compiled when it is first wanted. */
   get backward(): Program {
     const { numberCount, actions } = this.#trace
-    return (this.#backward ??= new Program(this.forward.backend, this.#split.backward, {
-      states: [],
-      grads: [],
-      actions: actions.slice(this.#joint.actionCount),
-      numberCount,
-    }))
+    const gradient = { states: [], grads: [], numberCount }
+    return (this.#backward ??= new Program(
+      this.forward.backend,
+      this.#split.backward,
+      { ...gradient, actions: actions.slice(this.#joint.actionCount) },
+      this.#options,
+    ))
   }
 
   /**

@@ -14,6 +14,7 @@ import { Places, type View } from './places.ts'
 import { printSchedule, scheduleGraph } from './schedule.ts'
 import type { Schedule, Scheduled, ScheduledControl, ScheduledKernel } from './schedule.ts'
 import type { GradOutcome, Trace } from './trace.ts'
+import { tuneTiles, type TunedTile, type Tuning } from './tune.ts'
 
 /** A value that leaves the program. */
 interface Leaving extends View {
@@ -39,6 +40,8 @@ interface ControlStage {
 export interface ProgramOptions {
   /** Whether weights that the program does not change are packed once: see Note [Prepacking]. */
   readonly packsWeights?: boolean
+  /** How tiles of products are timed; by default none are: see Note [Tuning]. */
+  readonly tuning?: Tuning | undefined
 }
 
 export class Program {
@@ -49,6 +52,8 @@ export class Program {
   /** Bytes of copies of weights, packed for products. */
   readonly packedBytes: number
   readonly kernelCount: number
+  /** Tiles that were chosen by timing, by the number of the kernel in the schedule. */
+  readonly tiles: ReadonlyMap<number, TunedTile>
   readonly #trace: Pick<Trace, 'states' | 'actions'>
   readonly #bufferOf: Schedule['bufferOf']
   readonly #homes: readonly Home[]
@@ -71,10 +76,16 @@ export class Program {
     this.#numbers = new Array<number>(trace.numberCount).fill(0)
     const fused = fuse(graph, scheduleGraph(graph))
     const { traits } = backend
-    const schedule =
+    const packed =
       (options.packsWeights ?? true) && traits !== undefined
         ? prepack(graph, trace, fused, traits)
         : fused
+    const { tuning } = options
+    const { schedule, tiles } =
+      tuning === undefined
+        ? { schedule: packed, tiles: noTiles }
+        : tuneTiles(packed, backend, tuning)
+    this.tiles = tiles
     debug(2, () => `compile: kernels\n${printSchedule(schedule)}`)
     const { bufferOf, kernels } = schedule
     this.#bufferOf = bufferOf
@@ -235,6 +246,8 @@ function stagesOf(kernels: readonly Scheduled[]): (ScheduledKernel[] | Scheduled
   }
   return stages
 }
+
+const noTiles: ReadonlyMap<number, TunedTile> = new Map()
 
 /** Programs that the collector takes let go of their kernels. */
 const forgotten = new FinalizationRegistry<ProgramKernels>((kernels) => kernels.release())

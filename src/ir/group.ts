@@ -21,6 +21,12 @@ export interface Store {
   readonly accumulate?: true
 }
 
+/** The sums of a product that are kept in registers at a time: rows times vectors. */
+export interface Tile {
+  readonly rows: number
+  readonly vectors: number
+}
+
 export interface Group {
   readonly name: string
   /** The parallel axes, outermost first. Reduced axes live in the reduce expressions. */
@@ -33,6 +39,8 @@ export interface Group {
   readonly params: readonly ScalarType[]
   /** How many size slots the argument block has. */
   readonly sizeCount: number
+  /** Of a product, the tile that turned out to be the fastest; by default lowering chooses. Results are the same. */
+  readonly tile?: Tile
 }
 
 /** Every expression of a group that is computed, in no particular order. */

@@ -3,9 +3,12 @@ import type { TargetTraits } from '../../src/codegen/target-traits.ts'
 import { ExprBuilder } from '../../src/ir/expr.ts'
 import type { Group } from '../../src/ir/group.ts'
 import { wasmTraits } from '../../src/target/wasm/traits.ts'
+import { x86Traits } from '../../src/target/x86/traits.ts'
+import { describeMachineCode } from '../devices.ts'
 import { agreesInLoops, agreesOnWasm } from './agree.ts'
 import { convolution, product, type ConvShape } from './contractions.ts'
 import { randomContraction, toleranceOf } from './random-contraction.ts'
+import { runX86, x86Targets } from './run-x86.ts'
 
 const random = (n: number) => Float32Array.from({ length: n }, () => Math.random() - 0.5)
 
@@ -79,5 +82,28 @@ describe('random contractions', () => {
   test.each(Array.from({ length: 12 }, (_, i) => 1000 + i))('in loops, seed %i', (seed) => {
     const { s, group, ...run } = randomContraction(seed)
     agreesInLoops(s, group, run, toleranceFor(group))
+  })
+})
+
+describeMachineCode('a tile that is asked for', () => {
+  const s = new ExprBuilder()
+  const sizes = [9, 33, 1100]
+  const [m, n, k] = sizes as [number, number, number]
+  const buffers = [m * k, k * n, n, m * n].map(random)
+  const deep = { s, group: product(s, { bias: true }), buffers, sizes }
+  const cases = [deep, ...[3001, 3002].map((seed) => randomContraction(seed))]
+
+  test.each(x86Targets)('gives the same bits on $name', ({ features }) => {
+    // Large enough for the depth of a block to follow the width of the usual tile.
+    const roomy = { ...features, l1Bytes: 256 << 10 }
+    for (const { s, group, ...run } of cases) {
+      const bits = (g: Group) => {
+        const last = runX86(s, g, run, roomy).buffers.at(-1)!
+        return Buffer.from(last.buffer, last.byteOffset, last.byteLength).toString('hex')
+      }
+      const usual = bits(group)
+      for (const tile of x86Traits(roomy).tiles)
+        expect(bits({ ...group, tile }) === usual, JSON.stringify(tile)).toBe(true)
+    }
   })
 })

@@ -7,6 +7,7 @@ import { cacheFolder } from '../../util/cache-folder.ts'
 import { debug } from '../../util/config.ts'
 import { version } from '../../util/version.ts'
 import type { CodePart, CodeShelf, CodeSlot } from '../backend.ts'
+import { ChoiceFile } from './choice-file.ts'
 import type { CpuFeatures } from './features.ts'
 import { builtinModule } from './native.ts'
 
@@ -112,11 +113,23 @@ export class CodeCache {
 
 /** The cache of this process; undefined where none is wanted, or the library is run from its sources. */
 export function openCodeCache(features: CpuFeatures): CodeCache | undefined {
+  const kept = whatIsKept(features)
+  return kept && new CodeCache(join(kept.folder, 'code'), kept.maker)
+}
+
+/** The choices made on this machine with this library; of this process alone where nothing is kept. */
+export function openChoices(features: CpuFeatures): ChoiceFile {
+  const kept = whatIsKept(features)
+  return new ChoiceFile(kept && join(kept.folder, 'choices', `${hashOf(kept.maker)}.json`))
+}
+
+/** Where things are kept, and what they depend on beside the kernel. */
+function whatIsKept(features: CpuFeatures): { folder: string; maker: string } | undefined {
   const folder = cacheFolder(homedir())
   const library = libraryHash()
   if (folder === undefined || library === undefined) return undefined
   const maker = [version, library, process.platform, process.arch, JSON.stringify(features)]
-  return new CodeCache(join(folder, 'code'), maker.join('\n'))
+  return { folder, maker: maker.join('\n') }
 }
 
 /**

@@ -10,6 +10,7 @@ import { DeviceError } from '../../util/errors.ts'
 import type {
   Backend,
   Block,
+  Choices,
   CodeShelf,
   CodeSlot,
   Executable,
@@ -18,7 +19,7 @@ import type {
   ProgramStep,
 } from '../backend.ts'
 import type { BlockAllocator, CpuBlock } from './block.ts'
-import { openCodeCache, type CodeCache } from './code-cache.ts'
+import { openChoices, openCodeCache, type CodeCache } from './code-cache.ts'
 import { CodeMemory } from './code-memory.ts'
 import { CpuExecutable, type Launcher } from './executable.ts'
 import { detectFeatures, type CpuFeatures } from './features.ts'
@@ -47,6 +48,7 @@ export class CpuBackend implements Backend, Launcher {
   readonly #native: Native
   /** Opened when a program is first made. */
   #cache: CodeCache | 'none' | undefined
+  #choices: Choices | undefined
 
   constructor(native: Native, code: CodeMemory, features: CpuFeatures) {
     this.features = features
@@ -113,6 +115,10 @@ export class CpuBackend implements Backend, Launcher {
     if (config.debug >= 4) return undefined
     this.#cache ??= openCodeCache(this.features) ?? 'none'
     return this.#cache === 'none' ? undefined : this.#cache.shelf(keys)
+  }
+
+  get choices(): Choices {
+    return (this.#choices ??= openChoices(this.features))
   }
 
   program(steps: readonly ProgramStep[], bytes: readonly number[]): ProgramExecutable {

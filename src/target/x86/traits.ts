@@ -1,6 +1,7 @@
 /** @file What lowering needs to know about x86-64 with AVX2 or AVX-512. */
-import type { TargetTraits, Tile } from '../../codegen/target-traits.ts'
+import type { TargetTraits } from '../../codegen/target-traits.ts'
 import type { ScalarType } from '../../core/dtype.ts'
+import type { Tile } from '../../ir/group.ts'
 import { scalarOp, type ScalarOp } from '../../ir/scalar-op.ts'
 
 /** The instruction sets that code is made for, and the caches it is blocked for. */
