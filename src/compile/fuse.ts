@@ -51,8 +51,9 @@ export function fuse(graph: Graph, schedule: Schedule, refused: Refused = () => 
         refused(buffer, consumer, reason)
         return undefined
       }
-      const isAlone = producer.step.group.stores.length === 1
-      if (users.length === 2 && !leaving.has(buffer) && isAlone) {
+      // Maps of several results go on as they are; sums in another kernel might be added up in another order.
+      const goesOn = producer.step.group.stores.length > 1 && isMap(producer)
+      if (users.length === 2 && !leaving.has(buffer) && !goesOn) {
         const fused = fuseInto(producer, consumer, buffer, 'dissolve', refuse)
         if (fused === undefined) return false
         touchedBy[buffer]!.clear()
@@ -70,11 +71,9 @@ export function fuse(graph: Graph, schedule: Schedule, refused: Refused = () => 
         [...touchedBy[other]!].every((k) => k === c || k <= p || !writes(kernels[k]!, other)),
       )
       // Of its results, those that the two alone touch need not be stored.
-      const inner = new Set(
-        storedBy(producer).filter(
-          (x) => !leaving.has(x) && [...touchedBy[x]!].every((k) => k === c || k === p),
-        ),
-      )
+      const isInner = (x: number) =>
+        !leaving.has(x) && [...touchedBy[x]!].every((k) => k === c || k === p)
+      const inner = new Set(isMap(producer) ? storedBy(producer).filter(isInner) : [])
       const fused = isReady
         ? fuseInto(producer, consumer, buffer, 'keep', refuse, inner)
         : refuse('it is wanted elsewhere too, and other operands are computed between the two')
@@ -93,6 +92,11 @@ const isKernel = (scheduled: Scheduled): scheduled is ScheduledKernel => 'step' 
 
 const storedBy = ({ step: { group }, operands }: ScheduledKernel): number[] =>
   group.stores.map((store) => operands[store.buffer]!.buffer)
+
+function isMap(kernel: ScheduledKernel): boolean {
+  const { reduces, hasScan } = traitsOf(kernel)
+  return reduces === 0 && !hasScan
+}
 
 function writes(scheduled: Scheduled, buffer: number): boolean {
   const isWritten = (i: number) =>
