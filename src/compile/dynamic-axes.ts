@@ -6,7 +6,8 @@ import { mostAxes } from './size-formula.ts'
 
 /**
  * Which axes are dynamic. A list holds for every tensor that has the axes: [0], the first axis, which has
- * one size in a call. Otherwise lists or names stand by argument; axes of one name have one size.
+ * one size in a call. Otherwise lists or names stand by argument: its number and the way into it ('0',
+ * '1.images', '2[0]'); of a saved graph by the name of the input. Axes of one name have one size.
  */
 export type DynamicAxes = readonly number[] | Readonly<Record<string, AxisNames>>
 
@@ -94,7 +95,11 @@ function namesOf(
       `${where}: dynamicAxes names '${unknown}', which is no tensor that it takes. Expected ${places.map(({ path }) => `'${path}'`).join(', ') || 'none'}`,
     )
   return places.map(({ path, shape }) => {
-    const of = dynamic[path] ?? []
+    const of: unknown = dynamic[path] ?? []
+    if (typeof of !== 'object' || of === null)
+      throw new ValueError(
+        `${where}: dynamicAxes of '${path}' is ${String(of)}. Expected a list, [0], or names, { 0: 'batch' }`,
+      )
     const entries: [number, string][] = isList(of)
       ? of.map((axis) => [axis, `axis${axis}`])
       : Object.entries(of).map(([axis, name]) => [Number(axis), name as string])

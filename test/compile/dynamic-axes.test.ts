@@ -265,6 +265,10 @@ describe('sizes that decide are refused', () => {
     expect(() => compile((x: Tensor) => x, { dynamicAxes: { 0: [1] } })(ones([2]))).toThrow(
       /'0' of shape \[2\]: 1 is no axis\. Expected whole numbers from 0 to 0/,
     )
+    const none = { dynamicAxes: { 0: 0 as never } }
+    expect(() => compile((x: Tensor) => x, none)(ones([2]))).toThrow(
+      /dynamicAxes of '0' is 0\. Expected a list, \[0\], or names/,
+    )
     expect(() => compile((x: Tensor) => x, { dynamicAxes: { 0: { 0: '' } } })(ones([2]))).toThrow(
       /axis 0 of '0' is named "". Expected letters and digits/,
     )
