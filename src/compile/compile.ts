@@ -120,7 +120,12 @@ export function compile<F extends AnyFunction>(fn: F, options: CompileOptions = 
   const begin: BeginTrace = (tree, form, known) => {
     const reason = traces.add(tree.tensors, form, known)
     debug(2, () => `compile: ${name} is traced: ${reason}`)
-    return (shapes, room) => recordCall(name, fn, tree, shapes, room)
+    let isFirst = true
+    return (shapes, room) => {
+      if (!isFirst) traces.again()
+      isFirst = false
+      return recordCall(name, fn, tree, shapes, room)
+    }
   }
   const templates = new TemplateTable(name, begin)
   const compiled = (...args: unknown[]): unknown => {

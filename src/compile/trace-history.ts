@@ -29,9 +29,19 @@ export class TraceHistory {
     const reason = this.#reason(now, known.findLast((x) => x.form === form)?.assumptions)
     this.#last = now
     this.#count++
+    this.#note(reason)
+    return reason
+  }
+
+  /** Adds that the call of the latest reason is traced once more, at other sizes. */
+  again(): void {
+    this.#count++
+    this.#note('once more at other sizes, to tell what depends on them')
+  }
+
+  #note(reason: string): void {
     this.reasons.push(reason)
     if (this.reasons.length > reasonLimit) this.reasons.shift()
-    return reason
   }
 
   #reason(
