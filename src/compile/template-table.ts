@@ -1,8 +1,8 @@
 /** @file Recordings that serve all sizes of their dynamic axes. */
 import type { Shape } from '../core/shape.ts'
-import { AxisSizes, DynamicAxesError, type DynamicAxes } from './dynamic-axes.ts'
+import { AxisSizes, type DynamicAxes } from './dynamic-axes.ts'
 import { formOfCall, holds, type Known, type RecordedCall } from './record-call.ts'
-import { Template } from './template.ts'
+import { templateOf, type Template } from './template.ts'
 import type { Assumption } from './trace.ts'
 import type { Tree } from './tree.ts'
 
@@ -49,33 +49,17 @@ export class TemplateTable {
     }
     const run = this.#begin(tree, form, this.#known)
     let assumptions: readonly Assumption[] | undefined
-    const template = orSay(
-      where,
-      axes,
-      () => run(shapesAt(axes.sizes)),
-      () =>
-        new Template(where, axes.names, (sizes) => {
-          const recorded = run(shapesAt(sizes), longestTemplate)
-          assumptions ??= recorded.traced.assumptions
-          return recorded
-        }),
-    )
+    const record = (sizes: readonly number[]) => {
+      const recorded = run(shapesAt(sizes), longestTemplate)
+      assumptions ??= recorded.traced.assumptions
+      return recorded
+    }
+    const template = templateOf(where, axes.names, record, {
+      what: 'this call',
+      record: () => run(shapesAt(axes.sizes)),
+    })
     this.#known.push({ form, assumptions: assumptions!, template })
     if (this.#known.length > templateLimit) this.#known.shift()
     return template.at(axes.sizes)
-  }
-}
-
-// What is wrong at any size is told with the sizes of the call.
-function orSay<T>(where: string, { names }: AxisSizes, atCall: () => unknown, body: () => T): T {
-  try {
-    return body()
-  } catch (error) {
-    atCall()
-    if (error instanceof DynamicAxesError) throw error
-    throw new DynamicAxesError(
-      `${where} can be traced for the sizes of this call, but not for any size of ${names.join(', ')}: ${(error as Error).message}`,
-      { cause: error },
-    )
   }
 }

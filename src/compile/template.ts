@@ -88,6 +88,28 @@ export class Template<R> {
   }
 }
 
+/**
+ * A template, or what is wrong: at any size it is told with the sizes of an example, by recording that. Throws a
+ * DynamicAxesError where only the example can be recorded.
+ */
+export function templateOf<R>(
+  where: string,
+  names: readonly string[],
+  record: (sizes: readonly number[]) => Recording<R> & R,
+  example: { readonly what: string; record(): unknown },
+): Template<R> {
+  try {
+    return new Template(where, names, record)
+  } catch (error) {
+    example.record()
+    if (error instanceof DynamicAxesError) throw error
+    throw new DynamicAxesError(
+      `${where} can be traced for the sizes of ${example.what}, but not for any size of ${names.join(', ')}: ${(error as Error).message}`,
+      { cause: error },
+    )
+  }
+}
+
 function numbersIn(recording: Recording<unknown>): number[] {
   const numbers: number[] = []
   const note = (x: number) => {

@@ -7,7 +7,7 @@ import { graphToJson } from '../compile/graph-json.ts'
 import { toPlain } from '../compile/plain-data.ts'
 import { resizeTrace } from '../compile/resize.ts'
 import { sizeWriter } from '../compile/size-json.ts'
-import { Template, type Recording } from '../compile/template.ts'
+import { templateOf, type Recording } from '../compile/template.ts'
 import { trace, type ArgumentSpec, type Trace } from '../compile/trace.ts'
 import { takeApart, type Tree } from '../compile/tree.ts'
 import { checkDType, type DType } from '../core/dtype.ts'
@@ -96,10 +96,12 @@ function traceSignature(
     checkPure(where, recorded.traced, weights)
     return recorded
   }
-  // What is wrong at any size is told with the sizes of the example.
-  const example = record(axes.sizes)
-  const template = axes.names.length === 0 ? undefined : new Template(where, axes.names, record)
-  const { traced, tree } = template?.recording ?? example
+  const ofExample = () => record(axes.sizes)
+  const template =
+    axes.names.length === 0
+      ? undefined
+      : templateOf(where, axes.names, record, { what: 'the example', record: ofExample })
+  const { traced, tree } = template?.recording ?? ofExample()
   const named = weights.name(traced)
   const writer = template && sizeWriter(template)
   const stands = tree.tensors.map((_, index) => new Place(index))
