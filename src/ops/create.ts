@@ -110,7 +110,7 @@ export function fromBytes(bytes: Uint8Array, shape: Shape, dtype: DType, device?
   return new Tensor(storage, layoutOf(shape), 0, dtype, backend)
 }
 
-/** Elements up to this many are written by JavaScript; a kernel fills larger tensors at the speed of memory. */
+/** Elements up to this many are written by JavaScript; where kernels are compiled, one fills larger tensors. */
 const smallFill = 2 ** 16
 
 /**
@@ -127,8 +127,10 @@ export function full(shape: Shape, value: number, options: TensorOptions = {}): 
   const one = encodeOne(checkDType('full', dtype), value)
   const size = sizeOf(shape)
   if (size === 1) return fromBytes(one, shape, dtype, device)
-  if (size > smallFill || (tracing !== undefined && size > 1)) {
-    const { storage, backend } = fromBytes(one, [], dtype, device)
+  const backend = currentBackend(device)
+  const isFast = size > smallFill && backend.traits !== undefined
+  if (isFast || (tracing !== undefined && size > 1)) {
+    const { storage } = fromBytes(one, [], dtype, device)
     const layout = layoutOf(
       shape,
       shape.map(() => 0),

@@ -1,7 +1,7 @@
 /** @file Conventions that rows cannot show: gradients at kinks, wrap-around, exact large integers. */
 import { describe, expect, test } from 'vitest'
-import { gradcheck, tensor, type DType, type Tensor } from 'tandem'
-import { defaultDevice } from '../devices.ts'
+import { full, gradcheck, tensor, type DType, type Tensor } from 'tandem'
+import { defaultDevice, readableBackends } from '../devices.ts'
 
 /** The gradient of the sum of f(x). */
 function gradientOf(f: (x: Tensor) => Tensor, values: number[], dtype: DType = 'float32') {
@@ -9,6 +9,30 @@ function gradientOf(f: (x: Tensor) => Tensor, values: number[], dtype: DType = '
   f(x).sum().backward()
   return x.grad?.toArraySync()
 }
+
+const dtypes = [
+  'float32',
+  'float64',
+  'bfloat16',
+  'float16',
+  'int32',
+  'int64',
+  'int8',
+  'uint8',
+  'bool',
+]
+
+test.each(readableBackends)(
+  'large tensors of one number are filled on %s as small ones',
+  (device) => {
+    for (const dtype of dtypes as DType[])
+      for (const value of [0, 1, -2.5]) {
+        const [large, small] = [70001, 1].map((n) => full([n], value, { dtype, device }))
+        const wanted = small!.dataSync()[0]!
+        expect(large!.dataSync().every((x: unknown) => Object.is(x, wanted))).toBe(true)
+      }
+  },
+)
 
 describe('gradients at kinks are those of PyTorch', () => {
   test.each<[string, (x: Tensor) => Tensor, number[], number[]]>([
