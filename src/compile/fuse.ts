@@ -22,7 +22,9 @@ export type Refused = (buffer: number, reader: ScheduledKernel, reason: string) 
  *   operands once per block.
  * - A reduction goes into a map over the same rows: softmax and the like become kernels of whole rows.
  * - A contraction goes into a map of its result, which becomes what its tiles do with their sums.
- * - Where the result in between is wanted by others too, a map of the same points is computed beside it.
+ * - Where the result in between is wanted by others too, a map of the same points is computed beside it. Of a
+ *   map's results those that nobody else reads are not stored any more, so that a chain in which one is read
+ *   several times ends as one kernel.
  */
 export function fuse(graph: Graph, schedule: Schedule, refused: Refused = () => {}): Schedule {
   debug(5, () => `compile: kernels before fusion\n${printSchedule(schedule)}`)
@@ -63,7 +65,9 @@ export function fuse(graph: Graph, schedule: Schedule, refused: Refused = () => 
       }
       // What is computed again to save memory would be kept from the place of the first time on.
       if (isAgainAfter(producer, consumer)) {
-        refuse('it is wanted elsewhere too, and the reader is computed a second time')
+        refuse(
+          'it has results that are wanted elsewhere too, and the reader is computed a second time',
+        )
         return false
       }
       // What others read as well is stored all the same, and where it was before.
@@ -76,7 +80,9 @@ export function fuse(graph: Graph, schedule: Schedule, refused: Refused = () => 
       const inner = new Set(isMap(producer) ? storedBy(producer).filter(isInner) : [])
       const fused = isReady
         ? fuseInto(producer, consumer, buffer, 'keep', refuse, inner)
-        : refuse('it is wanted elsewhere too, and other operands are computed between the two')
+        : refuse(
+            'it has results that are wanted elsewhere too, and other operands are computed between the two',
+          )
       if (fused === undefined) return false
       for (const x of inner) touchedBy[x]!.clear()
       move(c, p)
@@ -282,9 +288,9 @@ function notBeside(
   images: readonly Coordinates[],
 ): string | undefined {
   if (p.hasScan || c.hasScan || c.reduces > 0)
-    return 'it is wanted elsewhere too, and only maps are computed beside it'
+    return 'it has results that are wanted elsewhere too, and only maps are computed beside it'
   if (group.checks.length > 0 || group.stores.some((store) => store.accumulate))
-    return 'it is wanted elsewhere too, and the reader checks, or adds to what is in memory'
+    return 'it has results that are wanted elsewhere too, and the reader checks, or adds to what is in memory'
   const { axes } = images[0]!
   const points = (all: readonly Axis[]) => all.filter(({ extent }) => extent !== 1).length
   const isSame =
@@ -292,7 +298,9 @@ function notBeside(
     images.every((image) => image.key === images[0]!.key) &&
     points(group.axes) === axes.size &&
     points(producer.step.group.axes) === axes.size
-  return isSame ? undefined : 'it is wanted elsewhere too, and the reader walks other points'
+  return isSame
+    ? undefined
+    : 'it has results that are wanted elsewhere too, and the reader walks other points'
 }
 
 /** All axes of a group, those of its reductions among them. */

@@ -52,7 +52,7 @@ describe('explain', () => {
     [
       'a result that is read elsewhere',
       (x) => x.exp().sum().add(x.exp().prod()),
-      /it is wanted elsewhere too|both reduce/,
+      /it has results that are wanted elsewhere too|both reduce/,
     ],
   ])('%s', (_, compute, reason) => {
     const f = compile(compute)
