@@ -83,7 +83,8 @@ export const lanesOf = ({ type }: Contraction, { vectorBytes }: TargetTraits): n
 
 /**
  * The tiles of the target, the most promising first: that covers rows x columns for the least. Each step of a
- * tile takes as long as it has sums (or loads, of A one by one), and a little more. Of sides that are not known, every tile covers the same share.
+ * tile takes as long as it has sums (or loads, of A one by one), and a little more. Of sides that are not
+ * known, every tile covers the same share.
  */
 export function rankTiles(c: Contraction, traits: TargetTraits): readonly Tile[] {
   const lanes = lanesOf(c, traits)
