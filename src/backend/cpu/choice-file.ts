@@ -1,16 +1,7 @@
 /** @file Choices that were timed on this machine, kept in a file between processes. */
-import type * as NodeCrypto from 'node:crypto'
-import type * as NodeFiles from 'node:fs'
-import type * as NodePath from 'node:path'
 import { debug } from '../../util/config.ts'
 import type { Choices } from '../backend.ts'
-import { builtinModule } from './native.ts'
-
-// The backend needs it as well: without it nobody comes here.
-const fs = builtinModule<typeof NodeFiles>('fs')!
-const { createHash, randomUUID } =
-  builtinModule<typeof NodeCrypto>('crypto') ?? ({} as typeof NodeCrypto)
-const { dirname } = builtinModule<typeof NodePath>('path') ?? ({} as typeof NodePath)
+import { fs, hashOf, isMissing, writeWhole } from './kept-file.ts'
 
 /** The latest stay. */
 const mostChoices = 10_000
@@ -52,8 +43,7 @@ export class ChoiceFile implements Choices {
         throw new Error('it is no object of choices')
       return new Map(Object.entries(content).filter(([, x]) => typeof x === 'string'))
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'ENOENT')
-        debug(1, () => `cpu: ${path} is not used: ${(error as Error).message}`)
+      if (!isMissing(error)) debug(1, () => `cpu: ${path} is not used: ${(error as Error).message}`)
       return new Map()
     }
   }
@@ -61,17 +51,10 @@ export class ChoiceFile implements Choices {
   #write(choices: ReadonlyMap<string, string>): void {
     const path = this.#path
     if (path === undefined) return
-    const temporary = `${path}.${randomUUID()}.part`
     try {
-      fs.mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
-      const text = JSON.stringify(Object.fromEntries(choices))
-      fs.writeFileSync(temporary, text, { flag: 'wx', mode: 0o600 })
-      fs.renameSync(temporary, path)
+      writeWhole(path, JSON.stringify(Object.fromEntries(choices)))
     } catch (error) {
       debug(1, () => `cpu: choices are not kept in ${path}: ${(error as Error).message}`)
-      fs.rmSync(temporary, { force: true })
     }
   }
 }
-
-const hashOf = (name: string): string => createHash('sha256').update(name).digest('hex')

@@ -1,6 +1,4 @@
 /** @file Machine code that is kept between processes: a file for each compiled program, with the code of its kernels. */
-import type * as NodeCrypto from 'node:crypto'
-import type * as NodeFiles from 'node:fs'
 import type * as NodeSystem from 'node:os'
 import type * as NodePath from 'node:path'
 import { cacheFolder } from '../../util/cache-folder.ts'
@@ -9,12 +7,9 @@ import { version } from '../../util/version.ts'
 import type { CodePart, CodeShelf, CodeSlot } from '../backend.ts'
 import { ChoiceFile } from './choice-file.ts'
 import type { CpuFeatures } from './features.ts'
+import { fs, hashOf, isMissing, removeQuietly, sha256, writeWhole } from './kept-file.ts'
 import { builtinModule } from './native.ts'
 
-// The backend needs them as well: without them nobody comes here.
-const fs = builtinModule<typeof NodeFiles>('fs')!
-const { createHash, randomUUID } =
-  builtinModule<typeof NodeCrypto>('crypto') ?? ({} as typeof NodeCrypto)
 const { homedir } = builtinModule<typeof NodeSystem>('os') ?? ({} as typeof NodeSystem)
 const { join } = builtinModule<typeof NodePath>('path') ?? ({} as typeof NodePath)
 
@@ -73,22 +68,17 @@ export class CodeCache {
       fs.utimesSync(path, now, now)
       return parts
     } catch (error) {
-      if (codeOf(error) !== 'ENOENT') debug(1, () => `cpu: ${path} is not used: ${textOf(error)}`)
+      if (!isMissing(error)) debug(1, () => `cpu: ${path} is not used: ${textOf(error)}`)
       return new Map()
     }
   }
 
   #write(path: string, parts: ReadonlyMap<string, Uint8Array>): void {
-    const temporary = `${path}.${randomUUID()}.part`
     try {
-      fs.mkdirSync(this.#folder, { recursive: true, mode: 0o700 })
-      assertPrivate(this.#folder)
-      fs.writeFileSync(temporary, pack(parts), { flag: 'wx', mode: 0o600 })
-      fs.renameSync(temporary, path)
+      writeWhole(path, pack(parts), assertPrivate)
       this.#limit()
     } catch (error) {
       debug(1, () => `cpu: code is not kept in ${this.#folder}: ${textOf(error)}`)
-      removeQuietly(temporary)
     }
   }
 
@@ -176,15 +166,6 @@ function unpack(file: Buffer): Map<string, Uint8Array> {
   return new Map(entries.map(([name, bytes]) => [name, body.subarray(at, (at += bytes))]))
 }
 
-const sha256 = (bytes: Uint8Array): Buffer => createHash('sha256').update(bytes).digest()
-
-function hashOf(...texts: readonly (string | Uint8Array)[]): string {
-  const hash = createHash('sha256')
-  // Lengths keep 'ab', 'c' and 'a', 'bc' apart.
-  for (const text of texts) hash.update(`${text.length}:`).update(text)
-  return hash.digest('hex')
-}
-
 /** Windows has no such bits, and keeps the folders of users apart by itself. */
 function assertPrivate(folder: string): void {
   const { uid, mode } = fs.statSync(folder)
@@ -194,13 +175,4 @@ function assertPrivate(folder: string): void {
     throw new Error('others may write the folder; forbid it with chmod go-w, or remove it')
 }
 
-function removeQuietly(path: string): void {
-  try {
-    fs.rmSync(path, { force: true })
-  } catch {
-    // It goes another time.
-  }
-}
-
-const codeOf = (error: unknown) => (error as NodeJS.ErrnoException).code
 const textOf = (error: unknown) => (error as Error).message
