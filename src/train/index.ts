@@ -2,13 +2,8 @@
 import '../backend/registry.ts'
 import '../ops/methods.ts'
 
-export {
-  Model,
-  type CompileOptions,
-  type EvaluateOptions,
-  type FitOptions,
-  type Results,
-} from './model.ts'
+export { Model, type CompileOptions, type EvaluateOptions, type Results } from './model.ts'
+export type { FitOptions } from './fit-options.ts'
 export { History, type Logs } from './history.ts'
 export type { Callback, Run } from './callback.ts'
 export {

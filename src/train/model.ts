@@ -1,14 +1,11 @@
 /** @file Model: compile, fit, evaluate and predict over any module. */
-import { compile } from '../compile/compile.ts'
-import { DynamicAxesError } from '../compile/dynamic-axes.ts'
 import { Module } from '../nn/module.ts'
 import type { Optimizer } from '../optim/index.ts'
 import type { Shape } from '../core/shape.ts'
 import { cat } from '../ops/join.ts'
 import { noGrad } from '../tensor/tape.ts'
 import { Tensor } from '../tensor/tensor.ts'
-import { debug } from '../util/config.ts'
-import { checkOptions, TraceError, UnsupportedError, ValueError } from '../util/errors.ts'
+import { checkOptions, ValueError } from '../util/errors.ts'
 import { Averages, type Part } from './averages.ts'
 import {
   batchesOf,
@@ -22,6 +19,8 @@ import {
   type Input,
 } from './batches.ts'
 import type { Callback, Run } from './callback.ts'
+import { compiledStep } from './compiled-step.ts'
+import { checkFitOptions, type FitOptions } from './fit-options.ts'
 import { History, type Logs } from './history.ts'
 import { lossFunction, outputKind, type LossChoice, type LossFunction } from './losses.ts'
 import { metricsFor, type Metric, type MetricChoice } from './metrics.ts'
@@ -40,45 +39,6 @@ export interface CompileOptions {
    * tensors; default false: steps are compiled, see `compile` of the main entry point.
    */
   readonly runEagerly?: boolean
-}
-
-export interface FitOptions {
-  /** Number of the epoch after the last. Default 1. */
-  readonly epochs?: number
-  /** Items per batch; default 32. Not for data that comes in batches. */
-  readonly batchSize?: number
-  /** The last part of the data, by fraction, is kept for validation; it is cut off before shuffling. */
-  readonly validationSplit?: number
-  /** Data for validation after each epoch: [x, y], a dataset or a loader. */
-  readonly validationData?: readonly [x: Input, y: Tensor] | Data
-  /** A new order each epoch. Default true. Data that comes in batches keeps its own. */
-  readonly shuffle?: boolean
-  readonly callbacks?: readonly Callback[]
-  /** 0 prints nothing, 1 a bar, 2 a line per epoch; 'auto' (default) a bar in a terminal, lines elsewhere, nothing in a browser. */
-  readonly verbose?: 'auto' | 0 | 1 | 2
-  /** Decides the orders. Default: the seed of `manualSeed`. */
-  readonly seed?: number
-  /** Number of the first epoch, from 0, when training goes on. Default 0. */
-  readonly initialEpoch?: number
-}
-
-const fitOptions = [
-  'epochs',
-  'batchSize',
-  'validationSplit',
-  'validationData',
-  'shuffle',
-  'callbacks',
-  'verbose',
-  'seed',
-  'initialEpoch',
-] as const satisfies readonly (keyof FitOptions)[]
-
-/** Options of Keras that have another way here. */
-const elsewhere: Readonly<Record<string, string>> = {
-  classWeight: 'give the loss weights: loss: new nn.CrossEntropyLoss({ weight })',
-  sampleWeight: 'give the loss a function of your own that weights the examples',
-  stepsPerEpoch: 'pass an IterableDataset that ends where the epoch ends',
 }
 
 export interface EvaluateOptions {
@@ -145,9 +105,11 @@ export class Model<M extends Module = Module> {
     const { runEagerly = false } = options
     this.#compiled = {
       optimizer,
-      train: steps('fit', runEagerly, (x, y) => this.#trainStep(optimizer, loss, metrics, x, y)),
-      test: steps('evaluate', runEagerly, (x, y) => this.#testStep(loss, metrics, x, y)),
-      predict: steps('predict', runEagerly, (x) => noGrad(() => this.#forward(x))),
+      train: compiledStep('fit', runEagerly, (x, y) =>
+        this.#trainStep(optimizer, loss, metrics, x, y),
+      ),
+      test: compiledStep('evaluate', runEagerly, (x, y) => this.#testStep(loss, metrics, x, y)),
+      predict: compiledStep('predict', runEagerly, (x) => noGrad(() => this.#forward(x))),
     }
     this.#epochsTrained = 0
     return this
@@ -360,39 +322,6 @@ export class Model<M extends Module = Module> {
   }
 }
 
-/** A step as one program for all sizes of a batch, unless it is to run operation by operation. */
-function steps<A extends unknown[], R>(
-  name: string,
-  runEagerly: boolean,
-  step: (...args: A) => R,
-): (...args: A) => R {
-  if (runEagerly) return step
-  const forAnySize = compile(step, { name, dynamicAxes: [0] })
-  const forEachSize = compile(step, { name })
-  let program = forAnySize
-  const run = (...args: A): R => {
-    if (program === forEachSize) return forEachSize(...args)
-    try {
-      return forAnySize(...args)
-    } catch (error) {
-      if (!(error instanceof DynamicAxesError)) throw error
-      const { message } = error
-      debug(1, () => `compile: ${name} is traced for each size of a batch. ${message}`)
-      program = forEachSize
-      return forEachSize(...args)
-    }
-  }
-  return (...args) => {
-    try {
-      return run(...args)
-    } catch (error) {
-      if (error instanceof TraceError)
-        error.message += `. Or run ${name} operation by operation: model.compile({ ..., runEagerly: true })`
-      throw error
-    }
-  }
-}
-
 function partsOf(
   metrics: readonly Metric[],
   output: Tensor,
@@ -438,18 +367,6 @@ function argumentsOf<O extends object>(
   third: O | undefined,
 ): [y: Tensor | undefined, options: O] {
   return second instanceof Tensor ? [second, third ?? ({} as O)] : [undefined, second ?? ({} as O)]
-}
-
-function checkFitOptions(options: FitOptions): void {
-  for (const [name, way] of Object.entries(elsewhere))
-    if (name in options) throw new UnsupportedError(`fit: ${name} is not built; ${way}`)
-  checkOptions('fit', options, fitOptions)
-  const { epochs = 1, initialEpoch = 0, verbose = 'auto' } = options
-  for (const [name, value] of Object.entries({ epochs, initialEpoch }))
-    if (!Number.isSafeInteger(value) || value < 0)
-      throw new ValueError(`fit: ${name} is ${String(value)}. Expected a whole number from 0 on`)
-  if (!['auto', 0, 1, 2].includes(verbose))
-    throw new ValueError(`fit: verbose is ${JSON.stringify(verbose)}. Expected 'auto', 0, 1 or 2`)
 }
 
 function progress(verbose: NonNullable<FitOptions['verbose']>): Callback[] {
