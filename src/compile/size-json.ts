@@ -6,7 +6,7 @@ import type { Template } from './template.ts'
 import { atSizes, formulaOf, forms, type Factor, type SizeFormula } from './size-formula.ts'
 
 /** The key that marks a formula: { "$size": ["times", 64, ["batch", 1, 0]] } is 64 * (1 * batch + 0). */
-const mark = '$size'
+export const sizeMark = '$size'
 /** No number is made of more sizes. */
 const mostFactors = 16
 const limit = 2 ** 32
@@ -17,7 +17,7 @@ const deepest = 500
 export function sizeWriter<R>(template: Template<R>): SizeWriter {
   const { names } = template
   const formulaJson = ({ form, scale, factors }: SizeFormula) => ({
-    [mark]: [form, scale, ...factors.map((f) => [names[f.axis], f.times, f.plus])],
+    [sizeMark]: [form, scale, ...factors.map((f) => [names[f.axis], f.times, f.plus])],
   })
   const number = (x: number): unknown => {
     const formula = template.formula(x)
@@ -40,9 +40,9 @@ export function withSizes(cursor: JsonCursor, sizes: ReadonlyMap<string, number>
     if (depth > deepest) return at.fail('data nested too deeply')
     if (Array.isArray(value)) return at.items().map((item) => visit(item, depth + 1))
     if (typeof value !== 'object' || value === null) return value
-    if (!Object.hasOwn(value, mark))
+    if (!Object.hasOwn(value, sizeMark))
       return Object.fromEntries(at.entries().map(([key, item]) => [key, visit(item, depth + 1)]))
-    return atSizes(readFormula(at.fields(mark)[mark], names), values)
+    return atSizes(readFormula(at.fields(sizeMark)[sizeMark], names), values)
   }
   return cursor.holding(visit(cursor, 0))
 }
@@ -54,10 +54,11 @@ export function readSize(
 ): number | SizeFormula | undefined {
   if (cursor.value === null) return undefined
   if (typeof cursor.value === 'number') return cursor.whole()
-  return readFormula(cursor.fields(mark)[mark], names)
+  return readFormula(cursor.fields(sizeMark)[sizeMark], names)
 }
 
-function readFormula(cursor: JsonCursor, names: readonly string[]): SizeFormula {
+/** A formula of `names`. Throws a FormatError. */
+export function readFormula(cursor: JsonCursor, names: readonly string[]): SizeFormula {
   const [form, scale, ...factors] = cursor.items()
   const known = forms.find((name) => name === form?.value)
   if (form === undefined || known === undefined)

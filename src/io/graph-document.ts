@@ -4,7 +4,7 @@ import type { GraphJson } from '../compile/graph-json.ts'
 import { graphFromJson, type ReadGraph, type WeightSpec } from '../compile/graph-from-json.ts'
 import { fromPlain } from '../compile/plain-data.ts'
 import { formulaText, mostAxes } from '../compile/size-formula.ts'
-import { readSize, withSizes } from '../compile/size-json.ts'
+import { readFormula, readSize, sizeMark, withSizes } from '../compile/size-json.ts'
 import { JsonCursor, quote } from '../util/json-cursor.ts'
 import { version } from '../util/version.ts'
 import { jsonKeys } from './json-keys.ts'
@@ -34,16 +34,16 @@ export interface TensorSpec {
 export interface ReadSignature {
   readonly axes: readonly string[]
   readonly inputs: ReadonlyMap<string, TensorSpec>
-  readonly outputs: readonly TensorSpec[]
-  /** What is returned, with something in the place of each tensor. */
-  readonly result: (make: (output: number) => unknown) => unknown
+  /** What is returned, with a spec in the place of each tensor, and the formula of numbers that depend on sizes. */
+  readonly returns: unknown
   /** The function for sizes of its axes. Throws a FormatError where the graph does not fit them. */
   at(sizes: readonly number[]): SizedSignature
 }
 
 /** A signature for sizes of its axes. */
 export interface SizedSignature extends ReadGraph {
-  readonly result: ReadSignature['result']
+  /** What is returned, with something in the place of each tensor. */
+  readonly result: (make: (output: number) => unknown) => unknown
 }
 
 /** The document as text, a node per line. */
@@ -124,8 +124,11 @@ function readSignature(
   return {
     axes: names,
     inputs: new Map(inputSpecs),
-    outputs: outputs.items().map((id) => specs.get(id.value)!),
-    result: example.result,
+    returns: fromPlain(parts.result, (key, place) =>
+      key === sizeMark
+        ? formulaText(readFormula(place, names), names)
+        : specs.get(outputs.items()[place.whole()]!.value),
+    ),
     at,
   }
 }

@@ -15,7 +15,7 @@ import {
   UnsupportedError,
   ValueError,
 } from '../util/errors.ts'
-import type { ReadSignature, SizeText, TensorSpec } from './graph-document.ts'
+import type { ReadSignature, SizedSignature, SizeText, TensorSpec } from './graph-document.ts'
 
 export type { SizeText, TensorSpec } from './graph-document.ts'
 
@@ -23,7 +23,7 @@ export type { SizeText, TensorSpec } from './graph-document.ts'
 export interface SignatureInfo {
   /** By name, in the order of the function that was saved. */
   readonly inputs: Readonly<Record<string, TensorSpec>>
-  /** What is returned, with a spec in the place of each tensor. */
+  /** What is returned, with a spec in the place of each tensor, a formula where a number depends on sizes. */
   readonly outputs: unknown
 }
 
@@ -34,7 +34,7 @@ const programLimit = 32
 interface SizedProgram {
   readonly key: string
   readonly program: Program
-  readonly result: ReadSignature['result']
+  readonly result: SizedSignature['result']
 }
 
 /**
@@ -149,9 +149,10 @@ function sizedFor(name: string, signature: ReadSignature, sizes: readonly number
   }
 }
 
-function describe({ inputs, outputs, result }: ReadSignature): SignatureInfo {
-  return { inputs: Object.fromEntries(inputs), outputs: result((i) => outputs[i]!) }
-}
+const describe = ({ inputs, returns }: ReadSignature): SignatureInfo => ({
+  inputs: Object.fromEntries(inputs),
+  outputs: returns,
+})
 
 /** The inputs in order, and the sizes of the axes. */
 function checkInputs(

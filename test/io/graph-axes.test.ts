@@ -26,6 +26,7 @@ describe('axes of any size', () => {
     const graph = await loadGraph(await graphToBytes(fn, { predict }, { x: { 0: 'batch' } }))
     const { inputs, outputs } = graph.signatures['predict']!
     expect(inputs).toEqual({ x: { shape: ['batch', 1, 28, 28], dtype: 'float32' } })
+    expect((outputs as { count: unknown }).count).toBe('10 * batch')
     expect((outputs as { scores: unknown }).scores).toEqual({
       shape: ['batch', 10],
       dtype: 'float32',
