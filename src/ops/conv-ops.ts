@@ -13,6 +13,7 @@ import { dispatch } from '../tensor/dispatch.ts'
 import type { InputSpec, LowerContext } from '../tensor/op.ts'
 import type { Tensor } from '../tensor/tensor.ts'
 import { defineOp } from './define.ts'
+import { fitsWinograd, winogradConv, winogradWeightGrad } from './conv-winograd.ts'
 import { loadPadded } from './padded.ts'
 import { sumDType } from './reduction.ts'
 
@@ -47,6 +48,15 @@ const convOp = defineOp<Attributes>({
     const { attributes, inputs, out, kernel } = context
     const { groups, sizes } = attributes
     const [x, w] = inputs as [InputSpec, InputSpec]
+    if (usesWinograd(context, w.shape, x.shape[0]!, sizes))
+      return winogradConv(context, {
+        input: 0,
+        shape: x.shape,
+        before: attributes.before as Pair,
+        result: [w.shape[0]!, ...(sizes as Pair)],
+        weight: (k, from, to, ...tap) => k.loadAs('float32', 1, [to, from, ...tap.map(tapAt)]),
+        ...(inputs.length > 2 && { bias: (k, channel) => k.loadAs('float32', 2, [channel]) }),
+      })
     const k = kernel()
     const [n, group, co, ...o] = k.axes([
       x.shape[0]!,
@@ -84,7 +94,18 @@ const convInputGradOp = defineOp<Attributes>({
     result(g!, w!, [g!.shape[0]!, w!.shape[1]! * groups, ...sizes]),
   ],
   lower(context) {
-    const { stride, sizes } = context.attributes
+    const { stride, sizes, before } = context.attributes
+    const [g, w] = context.inputs as [InputSpec, InputSpec]
+    if (usesWinograd(context, w.shape, g.shape[0]!, sizes))
+      // The convolution of the gradient with the windows turned round.
+      return winogradConv(context, {
+        input: 0,
+        shape: g.shape,
+        before: before.map((n) => 2 - n) as unknown as Pair,
+        result: [w.shape[1]!, ...(sizes as Pair)],
+        weight: (k, from, to, ...tap) =>
+          k.loadAs('float32', 1, [from, to, ...tap.map((n) => tapAt(2 - n))]),
+      })
     const count = stride.reduce((product, s, i) => product * Math.min(s, sizes[i]!), 1)
     if (count > mostPhases) return [lowerUndivided(context)]
     const phases = stride.map((s, i) => Math.min(s, sizes[i]!))
@@ -117,6 +138,9 @@ const convWeightGradOp = defineOp<Attributes>({
     const { attributes, inputs, out, kernel } = context
     const { groups, sizes } = attributes
     const [x, g] = inputs as [InputSpec, InputSpec]
+    const weight = [g.shape[1]!, x.shape[1]! / groups, ...sizes]
+    if (usesWinograd(context, weight, x.shape[0]!, g.shape.slice(2)))
+      return winogradWeightGrad(context, [0, 1], [x.shape, g.shape], attributes.before as Pair)
     const k = kernel()
     const perGroup = g.shape[1]! / groups
     const [group, co, ci, ...taps] = k.axes([
@@ -142,6 +166,21 @@ const convWeightGradOp = defineOp<Attributes>({
 })
 
 type Channels = [Axis, Axis, Axis, ...Axis[]]
+type Pair = readonly [number, number]
+
+/** Of these shapes: a weight, the images, and the side that is cut into tiles. */
+function usesWinograd(
+  context: Context,
+  [to, from, ...window]: Shape,
+  batch: number,
+  sizes: Shape,
+): boolean {
+  const { attributes } = context
+  const dtype = outputDType(context)
+  return fitsWinograd({ ...attributes, window, dtype, batch, channels: [to!, from!], sizes })
+}
+
+const tapAt = (tap: number): Sum => ({ terms: [], offset: tap })
 
 /** y[n, co, o] from x, w and a bias per channel; `sizes` are those of o. */
 export function conv(
