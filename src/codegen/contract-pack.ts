@@ -4,7 +4,8 @@ import type { MemoryType, Value } from '../ir/loops.ts'
 import { bindFlat, type Range, type Way } from './contract-access.ts'
 import { bitsOf, joinWord, wordCount, type Words } from './contract-dot.ts'
 import type { Operand } from './contract-pattern.ts'
-import type { Emitter } from './emitter.ts'
+import { memoryOf, type Emitter } from './emitter.ts'
+import { strideOf } from './merge-axes.ts'
 
 /** Where panels go: `width` lines side by side, for each step along the depth: an element, or a word of several. */
 export interface Panels {
@@ -80,18 +81,20 @@ function packLines(to: Target, { lanes }: Way): void {
       mask: isMasked ? b.lanesBelow(b.sub(own.end, from), lanes) : undefined,
     }
   })
+  const next = ahead(to, operand.summed)
   eachStep(to, (index, step) => {
     for (const { at, lanes: count, from, mask } of pieces) {
-      const value = step((k) =>
-        b.scope(() => {
+      const value = step((k) => {
+        next?.(from, k, bandSteps)
+        return b.scope(() => {
           bindFlat(b, operand.own, mask || !panels.hasMasks ? from : lineAt(to, at), count)
           bindFlat(b, operand.summed, k)
           b.tailMask = mask
           const value = b.splat(b.expr(operand.value), count)
           b.tailMask = undefined
           return value
-        }),
-      )
+        })
+      })
       b.store(b.place(panels.buffer, panels.memory, index, at), value)
     }
   })
@@ -159,6 +162,7 @@ function packColumns(to: Target, lanes: number, count: number): void {
   const { b, operand, depth, panels } = to
   const { width, buffer, memory } = panels
   const lines = Array.from({ length: count }, (_, i) => lineAt(to, i))
+  const next = ahead(to, operand.own)
   const valueAt = (line: Value, k: Value, run: number) =>
     b.scope(() => {
       bindFlat(b, operand.own, line)
@@ -185,6 +189,7 @@ function packColumns(to: Target, lanes: number, count: number): void {
   }
   const block = (k: Value, step: Value) => {
     const index = indexAt(to, step)
+    lines.forEach((_, i) => next?.(to.line, k, panelsAhead(to) * width + i))
     // From the end, so that what hangs over is written before what belongs there.
     for (const { at, lanes: side } of piecesOf(count, lanes).toReversed()) {
       if (side > 1) {
@@ -207,6 +212,40 @@ function packColumns(to: Target, lanes: number, count: number): void {
   })
   points(stop, wordCount(b, depth, panels.words))
 }
+
+/**
+ * Note [Ahead]: operands come from memory when they are packed, and processors foresee neither the next panel nor
+ * the next band of steps. So what will be packed then is asked for a little ahead: what lies so many steps on
+ * along these axes. Into the second-level cache: the first is full of panels.
+ */
+function ahead(
+  { b, operand }: Target,
+  axes: readonly Axis[],
+): ((line: Value, k: Value, steps: number) => void) | undefined {
+  const { value, own, summed } = operand
+  if (value.kind !== 'load' || value.guard !== undefined || axes.length !== 1) return undefined
+  const stride = strideOf(value.index, axes[0]!)
+  if (typeof stride !== 'number') return undefined
+  const memory = memoryOf[value.dtype]
+  return (line, k, steps) => {
+    const index = b.scope(() => {
+      bindFlat(b, own, line)
+      bindFlat(b, summed, k)
+      return b.indexValue(value.index)
+    })
+    b.prefetch(b.place(value.buffer, memory, index, steps * stride))
+  }
+}
+
+// A panel is packed faster than memory answers if it is small.
+function panelsAhead({ operand, panels }: Target): number {
+  const [axis] = operand.summed
+  const steps = typeof axis?.extent === 'number' ? axis.extent : mostAhead
+  return Math.max(1, Math.ceil(mostAhead / (panels.width * steps)))
+}
+
+/** Elements. */
+const mostAhead = 1024
 
 // Whether the last axis goes on for so many lanes; undefined where it always does, from depths that are multiples of them.
 function staysInRun(

@@ -295,6 +295,9 @@ export class ProgramBuilder {
   store(place: Place, value: Value, mask?: Value): void {
     this.#emit({ kind: 'store', place, value, mask })
   }
+  prefetch(place: Place): void {
+    this.#emit({ kind: 'prefetch', place })
+  }
   place(buffer: number, memory: MemoryType, index: Value, offset = 0): Place {
     return { buffer, memory, index, offset }
   }

@@ -59,6 +59,8 @@ class KernelInterpreter {
       }
       case 'store':
         return this.#store(s)
+      case 'prefetch':
+        return () => {}
       case 'if': {
         const condition = this.#scalar(s.condition)
         const then = this.#block(s.then)

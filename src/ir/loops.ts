@@ -65,6 +65,8 @@ export type Statement =
       readonly value: Value
       readonly mask: Value | undefined
     }
+  /** A wish to have the line at this place in the second-level cache soon; it may lie outside of the buffer. */
+  | { readonly kind: 'prefetch'; readonly place: Place }
   | {
       readonly kind: 'for'
       readonly index: Value

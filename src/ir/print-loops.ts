@@ -25,6 +25,8 @@ function statement(s: Statement, indent: string): string[] {
       return [`${indent}x${s.variable.id} = ${name(s.value)}`]
     case 'store':
       return [`${indent}store ${place(s.place)} = ${name(s.value)}${mask(s.mask)}`]
+    case 'prefetch':
+      return [`${indent}prefetch ${place(s.place)}`]
     case 'if':
       return [`${indent}if ${name(s.condition)}`, ...block(s.then, `${indent}  `)]
     case 'for': {

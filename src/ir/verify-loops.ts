@@ -61,6 +61,8 @@ class KernelVerifier {
         const isWritten = this.#kernel.buffers[s.place.buffer]!.written
         return this.#check(isWritten, `store to read-only buffer ${s.place.buffer}`)
       }
+      case 'prefetch':
+        return this.#place(s.place, 1)
       case 'if':
         this.#use(s.condition)
         this.#check(s.condition.type === 'bool' && s.condition.lanes === 1, 'if needs one bool')

@@ -118,6 +118,9 @@ class KernelEmitter {
       }
       case 'store':
         return this.#store(s.place, s.value)
+      case 'prefetch':
+        // There is no such instruction.
+        return
       case 'if':
         this.#push(s.condition)
         f.if()

@@ -52,6 +52,8 @@ export class Uses {
           if (s.runEnd) this.#depths.set(s.runEnd, depth + 1)
           this.#block(s.body, depth + 1)
           break
+        case 'prefetch':
+          break
         case 'if':
           this.#use(s.condition)
           this.#block(s.then, depth)

@@ -167,6 +167,9 @@ export class Selector {
         this.#store(s)
         this.#read(s)
         return this.#flush()
+      case 'prefetch':
+        this.program.int('prefetch', 64, 'reads', [this.address(s.place)])
+        return this.#read(s)
       case 'if':
         return this.#if(s)
       case 'for':

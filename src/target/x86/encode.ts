@@ -325,6 +325,8 @@ class Encoder {
         return a.store8(to as unknown as Memory, y as number)
       case 'store16':
         return a.store16(to as unknown as Memory, y as number)
+      case 'prefetch':
+        return a.prefetch('t1', to as unknown as Memory)
       case 'stackStore':
         return a.vector('vmovups', x.bits as Bits, [{ base: gpr.rsp, disp: 0 }, to])
       case 'stackLoad':

@@ -30,6 +30,8 @@ export function readsOf(s: Statement): readonly Value[] {
       return [s.value]
     case 'store':
       return s.mask ? [s.place.index, s.value, s.mask] : [s.place.index, s.value]
+    case 'prefetch':
+      return [s.place.index]
     case 'for':
       return [s.begin, s.end]
     case 'if':
@@ -116,6 +118,10 @@ export class Facts {
           this.#use(s.place.index)
           this.#use(s.value)
           if (s.mask) this.#use(s.mask)
+          this.positions.add(s.place.index)
+          break
+        case 'prefetch':
+          this.#use(s.place.index)
           this.positions.add(s.place.index)
           break
         case 'for':
