@@ -1,5 +1,6 @@
 /** @file Fusion: a kernel whose result only the next one reads becomes a part of that one. */
-import type { Axis, Expr } from '../ir/expr.ts'
+import { strideOf } from '../codegen/merge-axes.ts'
+import type { Axis, Expr, Index } from '../ir/expr.ts'
 import { rootsOf, visitAll, type BufferSpec, type Group } from '../ir/group.ts'
 import { debug } from '../util/config.ts'
 import { coordinatesOf, type Coordinates } from './fuse-index.ts'
@@ -25,6 +26,8 @@ export type Refused = (buffer: number, reader: ScheduledKernel, reason: string) 
  * - Where the result in between is wanted by others too, a map of the same points is computed beside it. Of a
  *   map's results those that nobody else reads are not stored any more, so that a chain in which one is read
  *   several times ends as one kernel.
+ * - A map that turns axes round, so that what lies side by side in memory comes from afar, goes into no kernel that
+ *   stores several results, nor does a reduction go into it: blocks are turned in registers by a kernel that does little else.
  */
 export function fuse(graph: Graph, schedule: Schedule, refused: Refused = () => {}): Schedule {
   debug(5, () => `compile: kernels before fusion\n${printSchedule(schedule)}`)
@@ -252,12 +255,15 @@ function notWorth(
   const { axes } = producer.step.group
   const points = extentOf(axes)
   if (p.reduces === 0) {
+    if (consumer.step.group.stores.length > 1 && turns(producer.step.group))
+      return 'it turns axes round, and the reader stores several results'
     // Each element is wanted about once: what the consumer walks is no larger than what was stored.
     if (extentOf(walkedBy(consumer.step.group)) <= points) return undefined
     return 'each of its elements is read several times'
   }
   // A reduction is computed where its rows are walked, by a map.
   if (c.reduces > 0 || c.hasScan) return 'both reduce'
+  if (turns(consumer.step.group)) return 'it reduces, and the reader turns axes round'
   if (images.some((image) => image.key !== images[0]!.key)) return 'it is read at several places'
   const rows = images[0]!.axes
   if (rows === undefined) return 'it reduces, and its rows are not those of the reader'
@@ -272,6 +278,21 @@ function notWorth(
   const firstRest = walked.findIndex((axis) => rest.includes(axis))
   const isRowByRow = walked.slice(firstRest).every((axis) => !mapped.has(axis) || axis.extent === 1)
   return isRowByRow ? undefined : 'it reduces, and the reader does not go row by row'
+}
+
+// Whether anything is loaded side by side along another axis than it is stored along.
+function turns(group: Group): boolean {
+  const isUnit = ({ index }: { readonly index: Index }, axis: Axis) => strideOf(index, axis) === 1
+  const along = group.axes.filter(
+    (axis) => axis.extent !== 1 && group.stores.every((store) => isUnit(store, axis)),
+  )
+  let found = false
+  visitAll(rootsOf(group), (e) => {
+    if (e.kind !== 'load' || along.some((axis) => strideOf(e.index, axis) === 0 || isUnit(e, axis)))
+      return
+    found ||= group.axes.some((axis) => axis.extent !== 1 && isUnit(e, axis))
+  })
+  return found
 }
 
 const storesInOrder = ({ stores }: Group): boolean =>
@@ -291,6 +312,8 @@ function notBeside(
     return 'it has results that are wanted elsewhere too, and only maps are computed beside it'
   if (group.checks.length > 0 || group.stores.some((store) => store.accumulate))
     return 'it has results that are wanted elsewhere too, and the reader checks, or adds to what is in memory'
+  if (turns(group))
+    return 'it has results that are wanted elsewhere too, and the reader turns axes round'
   const { axes } = images[0]!
   const points = (all: readonly Axis[]) => all.filter(({ extent }) => extent !== 1).length
   const isSame =
