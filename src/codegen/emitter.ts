@@ -38,6 +38,7 @@ export class Emitter extends ProgramBuilder {
   readonly #scan: (e: Expr & { kind: 'scan' }) => Value
   readonly #pairLanes: number
   readonly #hasMasks: boolean
+  readonly #masksGuards: boolean
   /** Pairs of vectors, by the first: both taps take theirs from one list. */
   readonly #pairs = new Map<Value, readonly Value[]>()
 
@@ -50,12 +51,15 @@ export class Emitter extends ProgramBuilder {
     pairLanes?: number
     /** Whether a part of a vector can be read. */
     hasMasks?: boolean
+    /** Whether guards of lanes that lie side by side become masks; if not, they are branches. */
+    masksGuards?: boolean
   }) {
     super()
     this.#decompose = hooks.decompose ?? ((e) => e)
     this.#reduce = hooks.reduce
     this.#pairLanes = hooks.pairLanes ?? 0
     this.#hasMasks = hooks.hasMasks ?? false
+    this.#masksGuards = hooks.masksGuards ?? false
     this.#scan = hooks.scan ?? (() => assert(false, 'a scan is not expected here') as never)
   }
 
@@ -164,6 +168,7 @@ export class Emitter extends ProgramBuilder {
       return this.#widen(e.dtype, this.#loadAt(this.place(e.buffer, memory, index), lanes))
     }
     if (isRun && guard !== undefined && e.type !== 'bool') {
+      if (this.#masksGuards) return this.#maskedRun(e, memory, guard, vector)
       if (guard.lanes === 1) return this.#guardedRun(e, memory, guard, vector)
       if (isInterval(e.guard!, vector.axis)) return this.#guardedEnds(e, memory, guard, vector)
     }
@@ -223,6 +228,17 @@ export class Emitter extends ProgramBuilder {
     const first = load(0, tail && this.lanesBelow(count, lanes))
     const second = load(lanes, this.lanesBelow(this.sub(count, lanes), lanes))
     return this.transposed([first, second], 0)
+  }
+
+  // Lanes that a guard switches off read nothing, and are 0.
+  #maskedRun(e: LoadExpr, memory: MemoryType, guard: Value, { axis, lanes }: VectorAxis): Value {
+    const inside = this.splat(guard, lanes)
+    const mask = this.tailMask ? this.op('and', [this.tailMask, inside]) : inside
+    const place = this.place(e.buffer, memory, this.indexValue(e.index, axis))
+    const value = this.#widen(e.dtype, this.#loadAt(place, lanes, mask))
+    const { otherwise } = e
+    if (Object.is(Number(otherwise), 0)) return value
+    return this.op('select', [inside, value, this.const(e.type, otherwise)])
   }
 
   // One guard for all lanes, which lie side by side: a whole vector is read, or nothing.

@@ -1,4 +1,4 @@
-/** @file Chooses how a group is lowered: tiles for contractions and chains of them, a loop nest for everything else. */
+/** @file Chooses how a group is lowered: tiles for contractions and chains of them, squares for transposes, a loop nest for everything else. */
 import type { ExprBuilder } from '../ir/expr.ts'
 import type { Group } from '../ir/group.ts'
 import type { Kernel } from '../ir/loops.ts'
@@ -9,7 +9,9 @@ import { matchContraction, type Contraction } from './contract-pattern.ts'
 import { lowerChain } from './lower-chain.ts'
 import { lowerContract } from './lower-contract.ts'
 import { lowerNest } from './lower-nest.ts'
+import { lowerTranspose } from './lower-transpose.ts'
 import type { TargetTraits } from './target-traits.ts'
+import { matchTranspose } from './transpose-pattern.ts'
 
 /** One kernel in loop form for a group. */
 export function lowerGroup(s: ExprBuilder, group: Group, traits: TargetTraits): Kernel {
@@ -17,6 +19,8 @@ export function lowerGroup(s: ExprBuilder, group: Group, traits: TargetTraits): 
   if (contraction && fillsTiles(contraction)) return lowerContract(s, group, contraction, traits)
   const chain = matchChain(s, group)
   if (chain && isBounded(chain)) return lowerChain(s, group, chain, traits)
+  const transpose = matchTranspose(s, group, traits)
+  if (transpose) return lowerTranspose(s, group, transpose, traits)
   return lowerNest(s, group, traits)
 }
 
