@@ -16,6 +16,8 @@ export interface Panels {
   readonly width: number
   /** Whether part of a vector can be read. */
   readonly hasMasks: boolean
+  /** Steps along the depth until the next block of it is packed. */
+  readonly blockSteps?: number
   /** How elements are put into words; undefined: they are not. */
   readonly words?: Words | undefined
 }
@@ -85,7 +87,7 @@ function packLines(to: Target, { lanes }: Way): void {
   eachStep(to, (index, step) => {
     for (const { at, lanes: count, from, mask } of pieces) {
       const value = step((k) => {
-        next?.(from, k, bandSteps)
+        next?.(from, k, panels.blockSteps ?? bandSteps)
         return b.scope(() => {
           bindFlat(b, operand.own, mask || !panels.hasMasks ? from : lineAt(to, at), count)
           bindFlat(b, operand.summed, k)
@@ -214,9 +216,10 @@ function packColumns(to: Target, lanes: number, count: number): void {
 }
 
 /**
- * Note [Ahead]: operands come from memory when they are packed, and processors foresee neither the next panel nor
- * the next band of steps. So what will be packed then is asked for a little ahead: what lies so many steps on
- * along these axes. Into the second-level cache: the first is full of panels.
+ * Note [Ahead]: operands come from memory when they are packed, and while tiles are computed memory is idle. So what
+ * will be packed later is asked for ahead: what lies so many steps on along these axes. That is the next block of
+ * the depth, or, of lines along the depth, a panel soon to come: processors foresee neither. It goes to the
+ * second-level cache: the first is full of panels.
  */
 function ahead(
   { b, operand }: Target,

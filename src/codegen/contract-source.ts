@@ -125,7 +125,13 @@ export class SourceA {
     const keeping = this.#keeping
     if (keeping.kind === 'direct') return
     const { buffer, memory } = this.#scratch
-    const place = { buffer, memory, at: this.#at, hasMasks: this.#hasMasks }
+    const place = {
+      buffer,
+      memory,
+      at: this.#at,
+      hasMasks: this.#hasMasks,
+      blockSteps: this.#blocks.depth,
+    }
     const words = this.#dot?.words.a
     const to = { ...place, width: this.#blocks.tileRows, stride: this.#stride, words }
     if (keeping.kind === 'panels') {
@@ -224,7 +230,13 @@ export class SourceB {
     const keeping = this.#keeping
     if (keeping.kind === 'direct') return
     const width = this.#blocks.tileColumns
-    const place = { buffer, memory, at: this.#at, hasMasks: this.#hasMasks }
+    const place = {
+      buffer,
+      memory,
+      at: this.#at,
+      hasMasks: this.#hasMasks,
+      blockSteps: this.#blocks.depth,
+    }
     const to = { ...place, width, stride: this.#stride, words: this.#dot?.words.b }
     if (keeping.kind === 'panels')
       packPanels(this.#b, this.#operand, keeping.way, columns, depth, to)

@@ -16,6 +16,7 @@ import {
 
 type Context = LowerContext<Attributes>
 type Pair = readonly [number, number]
+type Four = [Axis, Axis, Axis, Axis]
 
 /** The dtype of what lies between the steps. */
 const between: DType = 'float32'
@@ -92,7 +93,7 @@ export function winogradConv(context: Context, conv: Windowed): Step[] {
 
   const rows = context.temporary([batch, tiles[0] * outputs, tiles[1] * outputs, to], between)
   const out = context.kernel('winogradOutput')
-  const [n, y, x, channel] = out.axes([batch, ...tiles, to]) as [Axis, Axis, Axis, Axis]
+  const [n, y, x, channel] = out.axes([batch, ...tiles, to]) as Four
   const summed = grid(tileEdge, (row, column) =>
     out.load(products, [place(row * tileEdge + column), flat(n, y, x, tiles), channel]),
   )
@@ -104,7 +105,7 @@ export function winogradConv(context: Context, conv: Windowed): Step[] {
   steps.push(out.finish())
 
   const last = context.kernel()
-  const axes = last.axes([batch, to, ...sizes]) as [Axis, Axis, Axis, Axis]
+  const axes = last.axes([batch, to, ...sizes]) as Four
   const value = last.load(rows, [axes[0], axes[2], axes[3], axes[1]])
   const shift = bias?.(last, axes[1])
   last.store(context.out(), axes, shift === undefined ? value : last.s.add(value, shift))
@@ -139,17 +140,22 @@ export function winogradWeightGrad(
   const products = context.temporary([tileEdge ** 2, to, from], between)
   steps.push(multiplied(context, products, [to, from], count, [gradients, 0], [points, 0]))
 
-  const k = context.kernel()
+  // The taps come last in the result, where vectors would be written number by number: they are turned there.
+  const turned = context.temporary([taps, taps, to, from], between)
+  const k = context.kernel('winogradOutput')
   const [o, i] = k.axes([to, from]) as [Axis, Axis]
   const summed = grid(tileEdge, (row, column) =>
     k.load(products, [place(row * tileEdge + column), o, i]),
   )
   transformed(k.s, outputMatrix(taps), summed).forEach((line, row) =>
-    line.forEach((value, column) =>
-      k.store(context.out(), [o, i, place(row), place(column)], value),
-    ),
+    line.forEach((value, column) => k.store(turned, [place(row), place(column), o, i], value)),
   )
   steps.push(k.finish())
+  const last = context.kernel()
+  const [toChannel, fromChannel, row, column] = last.axes([to, from, taps, taps]) as Four
+  const value = last.load(turned, [row, column, toChannel, fromChannel])
+  last.store(context.out(), [toChannel, fromChannel, row, column], value)
+  steps.push(last.finish())
   return steps
 }
 
@@ -174,19 +180,14 @@ function tilesOf(context: Context, steps: Step[], of: Tiles): number {
   const padded = tiles.map((n) => n * outputs + edge - outputs)
   const copy = context.temporary([batch, ...padded, channels], between)
   const spread = context.kernel('winogradPad')
-  const [n, y, x, c] = spread.axes([batch, ...padded, channels]) as [Axis, Axis, Axis, Axis]
+  const [n, y, x, c] = spread.axes([batch, ...padded, channels]) as Four
   const from: Position[] = [n, c, within(y, -before[0], 1), within(x, -before[1], 1)]
   spread.store(copy, [n, y, x, c], spread.loadAs(between, input, from, spread.inside(shape, from)))
   steps.push(spread.finish())
 
   const points = context.temporary([tileEdge ** 2, batch * tiles[0] * tiles[1], channels], between)
   const k = context.kernel('winogradInput')
-  const [image, row, column, channel] = k.axes([batch, ...tiles, channels]) as [
-    Axis,
-    Axis,
-    Axis,
-    Axis,
-  ]
+  const [image, row, column, channel] = k.axes([batch, ...tiles, channels]) as Four
   const tile = grid(edge, (i, j) =>
     k.load(copy, [image, within(row, i), within(column, j), channel]),
   )
