@@ -12,6 +12,7 @@ import type { Axis, Expr } from '../ir/expr.ts'
 import { dispatch } from '../tensor/dispatch.ts'
 import type { InputSpec, LowerContext } from '../tensor/op.ts'
 import type { Tensor } from '../tensor/tensor.ts'
+import { config } from '../util/config.ts'
 import { defineOp } from './define.ts'
 import { fitsWinograd, winogradConv, winogradWeightGrad } from './conv-winograd.ts'
 import { loadPadded } from './padded.ts'
@@ -34,6 +35,8 @@ export interface Windows {
 interface Attributes extends Windows, Readonly<Record<string, unknown>> {
   /** Sizes of the result along the axes that are convolved. */
   readonly sizes: Shape
+  /** Whether Winograd's algorithm may be used: see `Config`. */
+  readonly winograd: boolean
 }
 
 type Context = LowerContext<Attributes>
@@ -177,7 +180,8 @@ function usesWinograd(
 ): boolean {
   const { attributes } = context
   const dtype = outputDType(context)
-  return fitsWinograd({ ...attributes, window, dtype, batch, channels: [to!, from!], sizes })
+  const problem = { ...attributes, window, dtype, batch, channels: [to!, from!] as const, sizes }
+  return attributes.winograd && fitsWinograd(problem)
 }
 
 const tapAt = (tap: number): Sum => ({ terms: [], offset: tap })
@@ -191,21 +195,28 @@ export function conv(
   sizes: Shape,
 ): Tensor {
   const inputs = bias === undefined ? [x, w] : [x, w, bias]
-  return dispatch(convOp, inputs, { ...windows, sizes }, keyOf(windows, sizes))
+  return dispatch(convOp, inputs, ...described(windows, sizes))
 }
 
 /** x[n, ci, i] from g[n, co, o] and w; `sizes` are those of i. */
 export function convInputGrad(g: Tensor, w: Tensor, windows: Windows, sizes: Shape): Tensor {
-  return dispatch(convInputGradOp, [g, w], { ...windows, sizes }, keyOf(windows, sizes))
+  return dispatch(convInputGradOp, [g, w], ...described(windows, sizes))
 }
 
 /** w[co, ci, k] from x and g[n, co, o]; `sizes` are those of k. */
 function convWeightGrad(x: Tensor, g: Tensor, windows: Windows, sizes: Shape): Tensor {
-  return dispatch(convWeightGradOp, [x, g], { ...windows, sizes }, keyOf(windows, sizes))
+  return dispatch(convWeightGradOp, [x, g], ...described(windows, sizes))
 }
 
-const keyOf = ({ stride, before, dilation, groups }: Windows, sizes: Shape) =>
-  [stride, before, dilation, groups, sizes].join('|')
+/** The attributes, and the key that they are known by. */
+function described(
+  { stride, before, dilation, groups }: Windows,
+  sizes: Shape,
+): [Attributes, string] {
+  const { winograd } = config
+  const attributes = { stride, before, dilation, groups, sizes, winograd }
+  return [attributes, Object.values(attributes).join('|')]
+}
 
 const result = (a: InputSpec, b: InputSpec, shape: Shape) => ({
   shape,

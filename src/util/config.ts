@@ -11,6 +11,11 @@ export interface Config {
   cpu: 'avx512' | 'avx2' | undefined
   /** Threads of the `cpu` backend; by default one per core, at most 16. Read when it is made; later, call `setNumThreads`. Set by TANDEM_NUM_THREADS. */
   numThreads: number | undefined
+  /**
+   * Whether convolutions of many channels multiply less by Winograd's algorithm, as cuDNN's do: results differ by
+   * some 1e-6 of their size from the plain sums, and one infinity makes a whole tile of 6 x 6 NaN. Set off by TANDEM_WINOGRAD=0.
+   */
+  winograd: boolean
   /** Puts every block of the `cpu` backend between pages that fault, to find kernels that stray. Slow. Set by TANDEM_GUARD=1. */
   guard: boolean
   /** Shares even the smallest loops of the `cpu` backend among its threads, to find kernels whose parts collide. Slow. Set by TANDEM_SHARE_ALL=1. */
@@ -29,6 +34,7 @@ export const config: Config = {
   backend: environment['TANDEM_BACKEND'] || undefined,
   cpu: levelOf(environment['TANDEM_CPU']),
   numThreads: Number(environment['TANDEM_NUM_THREADS'] ?? 0) || undefined,
+  winograd: environment['TANDEM_WINOGRAD'] !== '0',
   guard: environment['TANDEM_GUARD'] === '1',
   shareAll: environment['TANDEM_SHARE_ALL'] === '1',
   streamAll: environment['TANDEM_STREAM_ALL'] === '1',
