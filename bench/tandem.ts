@@ -27,19 +27,22 @@ export function tensorOf(tandem: Tandem, shape: readonly number[], seed: number)
 
 /**
  * A contender that computes one tensor again and again, as eager programs do: results are forgotten,
- * not disposed of by hand. Each batch ends by reading one element.
+ * not disposed of by hand, unless `frees`: then each is when the next one is there, which is when Python frees it.
+ * Each batch ends by reading one element.
  */
-export function tandemContender(compute: () => Tensor): Contender {
-  let result: Tensor
+export function tandemContender(compute: () => Tensor, { frees = false } = {}): Contender {
+  let result: Tensor | undefined
   return {
     run() {
-      result = compute()
+      const next = compute()
+      if (frees) result?.dispose()
+      result = next
     },
     async finish() {
-      await firstElement(result).item()
+      await firstElement(result!).item()
     },
     async sample() {
-      return sampleOf((await result.data()) as Float32Array)
+      return sampleOf((await result!.data()) as Float32Array)
     },
   }
 }
