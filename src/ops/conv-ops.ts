@@ -1,47 +1,28 @@
 /** @file The operators behind convolutions over any number of axes: the convolution and its two transposes. */
-import {
-  rangeOf,
-  type KernelBuilder,
-  type Position,
-  type Step,
-  type Sum,
-} from '../codegen/kernel-builder.ts'
-import { dtypes, promote } from '../core/dtype.ts'
+import type { Step, Sum } from '../codegen/kernel-builder.ts'
+import { promote } from '../core/dtype.ts'
 import type { Shape } from '../core/shape.ts'
-import type { Axis, Expr } from '../ir/expr.ts'
+import type { Axis } from '../ir/expr.ts'
 import { dispatch } from '../tensor/dispatch.ts'
-import type { InputSpec, LowerContext } from '../tensor/op.ts'
+import type { InputSpec } from '../tensor/op.ts'
 import type { Tensor } from '../tensor/tensor.ts'
 import { config } from '../util/config.ts'
-import { defineOp } from './define.ts'
+import { lowerPhases } from './conv-phases.ts'
+import {
+  isThin,
+  loadStrided,
+  outputDType,
+  within,
+  type Channels,
+  type ConvAttributes,
+  type ConvContext,
+  type Windows,
+} from './conv-windows.ts'
 import { fitsWinograd, winogradConv, winogradWeightGrad } from './conv-winograd.ts'
-import { loadPadded } from './padded.ts'
+import { defineOp } from './define.ts'
 import { sumDType } from './reduction.ts'
 
-/**
- * Note [Convolution]: with window position i = o * stride + k * dilation - before, a convolution is
- * y[n, co, o] = sum over ci, k of x[n, ci, i] * w[co, ci, k], x being 0 outside. It is linear in x and
- * in w, so its gradients are the sums over the same triples (o, k, i) with other letters free, and each
- * of the three operators has the other two as gradients. Padding after the end only decides how many o
- * there are, so `sizes` stands for it.
- */
-export interface Windows {
-  readonly stride: readonly number[]
-  readonly before: readonly number[]
-  readonly dilation: readonly number[]
-  readonly groups: number
-}
-
-interface Attributes extends Windows, Readonly<Record<string, unknown>> {
-  /** Sizes of the result along the axes that are convolved. */
-  readonly sizes: Shape
-  /** Whether Winograd's algorithm may be used: see `Config`. */
-  readonly winograd: boolean
-}
-
-type Context = LowerContext<Attributes>
-
-const convOp = defineOp<Attributes>({
+const convOp = defineOp<ConvAttributes>({
   name: 'conv',
   kind: 'contract',
   onnx: 'Conv',
@@ -88,7 +69,7 @@ const convOp = defineOp<Attributes>({
 })
 
 // Inputs: the gradient g [n, co, o] and the weight. The result: x[n, ci, i], the sum over co and k.
-const convInputGradOp = defineOp<Attributes>({
+const convInputGradOp = defineOp<ConvAttributes>({
   name: 'convInputGrad',
   kind: 'contract',
   onnx: 'ConvTranspose',
@@ -109,17 +90,7 @@ const convInputGradOp = defineOp<Attributes>({
         weight: (k, from, to, ...tap) =>
           k.loadAs('float32', 1, [from, to, ...tap.map((n) => tapAt(2 - n))]),
       })
-    const count = stride.reduce((product, s, i) => product * Math.min(s, sizes[i]!), 1)
-    if (count > mostPhases) return [lowerUndivided(context)]
-    const phases = stride.map((s, i) => Math.min(s, sizes[i]!))
-    // Without neighbours to a tap all phases but one are zero.
-    const taps = context.inputs[1]!.shape.slice(2)
-    const isPlain = stride.every((s) => s === 1) || taps.every((n) => n === 1)
-    const apart = isPlain ? undefined : makeApart(context, phases)
-    return [
-      ...combinations(phases).flatMap((rests) => lowerPhase(context, rests, apart)),
-      ...(apart === undefined ? [] : [joinPhases(context, apart)]),
-    ]
+    return lowerPhases(context)
   },
   vjp: ({ g, inputs, shapes: [grad, w], attributes, needs }) => [
     needs(0) ? conv(g, inputs[1] as Tensor, undefined, attributes, grad!.slice(2)) : undefined,
@@ -129,7 +100,7 @@ const convInputGradOp = defineOp<Attributes>({
 })
 
 // Inputs: x and the gradient g [n, co, o]. The result: w[co, ci, k], the sum over n and o.
-const convWeightGradOp = defineOp<Attributes>({
+const convWeightGradOp = defineOp<ConvAttributes>({
   name: 'convWeightGrad',
   kind: 'contract',
   onnx: undefined,
@@ -168,12 +139,11 @@ const convWeightGradOp = defineOp<Attributes>({
   saves: 'inputs',
 })
 
-type Channels = [Axis, Axis, Axis, ...Axis[]]
 type Pair = readonly [number, number]
 
 /** Of these shapes: a weight, the images, and the side that is cut into tiles. */
 function usesWinograd(
-  context: Context,
+  context: ConvContext,
   [to, from, ...window]: Shape,
   batch: number,
   sizes: Shape,
@@ -212,7 +182,7 @@ function convWeightGrad(x: Tensor, g: Tensor, windows: Windows, sizes: Shape): T
 function described(
   { stride, before, dilation, groups }: Windows,
   sizes: Shape,
-): [Attributes, string] {
+): [ConvAttributes, string] {
   const { winograd } = config
   const attributes = { stride, before, dilation, groups, sizes, winograd }
   return [attributes, Object.values(attributes).join('|')]
@@ -222,221 +192,3 @@ const result = (a: InputSpec, b: InputSpec, shape: Shape) => ({
   shape,
   dtype: sumDType(promote(a.dtype, b.dtype)),
 })
-
-const outputDType = ({ outputs }: Context) => outputs[0]!.dtype
-
-/** Channel `inner` of group `outer`. */
-const within = (outer: Axis, inner: Axis, size: number): Sum => ({
-  terms: [
-    { axis: outer, step: size },
-    { axis: inner, step: 1 },
-  ],
-  offset: 0,
-})
-
-/** Where taps of windows lie in the input. */
-function windowOf(
-  { stride, dilation, before }: Windows,
-  o: readonly Axis[],
-  taps: readonly Axis[],
-): Sum[] {
-  return o.map((axis, i) => ({
-    terms: [
-      { axis, step: stride[i]! },
-      { axis: taps[i]!, step: dilation[i]! },
-    ],
-    offset: -before[i]!,
-  }))
-}
-
-/** An element under a window, 0 where the window hangs over the edge. */
-const loadWindow = (
-  context: Context,
-  k: KernelBuilder,
-  leading: readonly Position[],
-  places: readonly Sum[],
-  copies: Step[] | undefined,
-): Expr =>
-  k.s.convert(
-    loadPadded(context, k, [...leading, ...places], copies),
-    dtypes[outputDType(context)].compute,
-  )
-
-// Note [Strides]: the windows of a strided convolution take every s-th element, which no vector reads.
-// So the input is copied once, with its padding, and taken apart: of each strided axis the elements
-// s * j + phase lie side by side, for each phase. A tap k then reads j = o + k * dilation / s of one phase.
-function loadStrided(
-  context: Context,
-  k: KernelBuilder,
-  leading: readonly Position[],
-  o: readonly Axis[],
-  taps: readonly Axis[],
-  steps: Step[],
-  isSparse: boolean,
-): Expr {
-  const { attributes, inputs } = context
-  const { stride, dilation } = attributes
-  const places = windowOf(attributes, o, taps)
-  if (isSparse || stride.every((s) => s === 1))
-    return loadWindow(context, k, leading, places, isSparse ? steps : undefined)
-  const [{ shape, dtype }] = inputs as [InputSpec]
-  const ranges = places.map(rangeOf)
-  const phases = stride.map((s, i) => (taps[i]!.extent === 1 ? 1 : s))
-  const counts = ranges.map(({ low, high }, i) => Math.ceil((high - low + 1) / stride[i]!))
-  const copy = context.temporary(
-    [shape[0]!, shape[1]!, ...counts.flatMap((count, i) => [phases[i]!, count])],
-    dtype,
-  )
-  const apart = context.kernel('apart')
-  const axes = apart.axes([
-    shape[0]!,
-    shape[1]!,
-    ...counts.flatMap((count, i) => [phases[i]!, count]),
-  ])
-  const from: Position[] = [
-    ...axes.slice(0, 2),
-    ...ranges.map(({ low }, i) => ({
-      terms: [
-        { axis: axes[2 * i + 3]!, step: stride[i]! },
-        { axis: axes[2 * i + 2]!, step: 1 },
-      ],
-      offset: low,
-    })),
-  ]
-  apart.store(copy, axes, apart.load(0, from, apart.inside(shape, from)))
-  steps.push(apart.finish())
-  const { s } = k
-  const positions = o.flatMap((axis, i): Position[] => {
-    const tap = s.mul(k.at(taps[i]!), dilation[i]!)
-    if (phases[i] === 1 && stride[i] !== 1) return [s.const('i32', 0), axis]
-    if (stride[i] === 1) return [s.const('i32', 0), s.add(k.at(axis), tap)]
-    return [s.rem(tap, stride[i]!), s.add(k.at(axis), s.div(tap, stride[i]!))]
-  })
-  return k.s.convert(k.load(copy, [...leading, ...positions]), dtypes[outputDType(context)].compute)
-}
-
-// Note [Thin convolutions]: with one or two channels to a group there is no tile to fill, and a plain
-// loop would check the edges at every tap. It is faster to copy the input once, with its padding.
-const isThin = (channels: number): boolean => channels < 3
-
-// -- the gradient of the input
-
-/** More kernels than this are not worth their size: one kernel then skips what does not fit the stride. */
-const mostPhases = 16
-
-// Note [Phases]: i + before - k * dilation must be a multiple of the stride. For i = q * stride + rest
-// only every period-th tap k does that, so each rest has a dense convolution of its own, with a part of
-// the taps, in which o is linear in q and the number of the tap.
-// The phases are made side by side, each contiguous, in a temporary [n, c, rest, q, rest, q ...], and
-// put together at the end: their vectors would otherwise be written element by element.
-function makeApart(context: Context, phases: readonly number[]): number {
-  const { attributes, outputs } = context
-  const { stride, sizes } = attributes
-  const { layout, dtype } = outputs[0]!
-  const counts = sizes.flatMap((size, i) => [phases[i]!, Math.ceil(size / stride[i]!)])
-  return context.temporary([...layout.shape.slice(0, 2), ...counts], dtype)
-}
-
-function joinPhases(context: Context, apart: number): Step {
-  const { attributes, outputs, kernel, out } = context
-  const k = kernel('together')
-  const { s } = k
-  const [n, c, ...places] = k.axes(outputs[0]!.layout.shape) as Channels
-  const from = places.flatMap((axis, i): Position[] => {
-    const stride = attributes.stride[i]!
-    const at = k.at(axis)
-    const shift = Math.log2(stride)
-    if (stride === 1) return [s.const('i32', 0), axis]
-    if (Number.isInteger(shift)) return [s.and(at, stride - 1), s.shr(at, shift)]
-    return [s.rem(at, stride), s.div(at, stride)]
-  })
-  k.store(out(), [n, c, ...places], k.load(apart, [n, c, ...from]))
-  return k.finish()
-}
-
-function lowerPhase(context: Context, rests: readonly number[], apart: number | undefined): Step[] {
-  const { attributes, inputs, kernel, out } = context
-  const { stride, before, dilation, groups, sizes } = attributes
-  const [g, w] = inputs as [InputSpec, InputSpec]
-  const k = kernel()
-  const counts = sizes.map((size, i) => Math.ceil((size - rests[i]!) / stride[i]!))
-  const [n, group, ci, ...q] = k.axes([g.shape[0]!, groups, w.shape[1]!, ...counts]) as Channels
-  const target: readonly Position[] =
-    apart === undefined
-      ? q.map((axis, i) => ({ axis, step: stride[i]!, offset: rests[i]! }))
-      : q.flatMap((axis, i) => [k.s.const('i32', rests[i]!), axis])
-  const place = [n, within(group, ci, w.shape[1]!), ...target]
-  const to = apart ?? out()
-  const phases = rests.map((rest, i) =>
-    tapsOf(rest + before[i]!, stride[i]!, dilation[i]!, w.shape[i + 2]!),
-  )
-  if (phases.some((phase) => phase.count === 0)) {
-    k.store(to, place, k.s.const(dtypes[outputDType(context)].compute, 0))
-    return [k.finish()]
-  }
-  const perGroup = w.shape[0]! / groups
-  const [co, ...j] = k.inner([perGroup, ...phases.map((phase) => phase.count)]) as [Axis, ...Axis[]]
-  const channel = within(group, co, perGroup)
-  const o = phases.map(({ start, step }, i) => ({
-    terms: [
-      { axis: q[i]!, step: 1 },
-      { axis: j[i]!, step: -step },
-    ],
-    offset: start,
-  }))
-  const taps = phases.map(({ first, period }, i) => ({ axis: j[i]!, step: period, offset: first }))
-  const steps: Step[] = []
-  const grad = loadWindow(context, k, [n, channel], o, isThin(w.shape[1]!) ? steps : undefined)
-  const weight = k.loadAs(outputDType(context), 1, [channel, ci, ...taps])
-  k.store(to, place, k.reduce('add', [co, ...j], k.s.mul(grad, weight)))
-  return [...steps, k.finish()]
-}
-
-/** The taps first + j * period that reach a place, from o = start - j * step (+ q). */
-function tapsOf(place: number, stride: number, dilation: number, size: number) {
-  const period = stride / gcd(stride, dilation)
-  const end = Math.min(period, size)
-  let first = 0
-  while (first < end && (place - first * dilation) % stride !== 0) first++
-  const count = first === end ? 0 : Math.ceil((size - first) / period)
-  const start = (place - first * dilation) / stride
-  return { first, period, count, start, step: (period * dilation) / stride }
-}
-
-function lowerUndivided(context: Context): Step {
-  const { attributes, inputs, kernel, out } = context
-  const { stride, before, dilation, groups, sizes } = attributes
-  const [g, w] = inputs as [InputSpec, InputSpec]
-  const k = kernel()
-  const { s } = k
-  const [n, group, ci, ...x] = k.axes([g.shape[0]!, groups, w.shape[1]!, ...sizes]) as Channels
-  const perGroup = w.shape[0]! / groups
-  const [co, ...taps] = k.inner([perGroup, ...w.shape.slice(2)]) as [Axis, ...Axis[]]
-  const channel = within(group, co, perGroup)
-  const up = x.map((axis, i) =>
-    k.at({
-      terms: [
-        { axis, step: 1 },
-        { axis: taps[i]!, step: -dilation[i]! },
-      ],
-      offset: before[i]!,
-    }),
-  )
-  const o = up.map((place, i) => s.div(place, stride[i]!))
-  const fits = up.map((place, i) => s.eq(s.rem(place, stride[i]!), 0))
-  const guard = fits.reduce((a, b) => s.and(a, b), k.inside(g.shape.slice(2), o)!)
-  const grad = k.loadAs(outputDType(context), 0, [n, channel, ...o], guard)
-  const weight = k.loadAs(outputDType(context), 1, [channel, ci, ...taps])
-  const place = [n, within(group, ci, w.shape[1]!), ...x]
-  k.store(out(), place, k.reduce('add', [co, ...taps], s.mul(grad, weight)))
-  return k.finish()
-}
-
-const gcd = (a: number, b: number): number => (b === 0 ? a : gcd(b, a % b))
-
-/** All lists with entry i below counts[i]. */
-const combinations = (counts: readonly number[]): number[][] =>
-  counts.reduce<number[][]>(
-    (lists, n) => lists.flatMap((list) => Array.from({ length: n }, (_, i) => [...list, i])),
-    [[]],
-  )
