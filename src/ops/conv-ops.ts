@@ -78,7 +78,7 @@ const convInputGradOp = defineOp<ConvAttributes>({
     result(g!, w!, [g!.shape[0]!, w!.shape[1]! * groups, ...sizes]),
   ],
   lower(context) {
-    const { stride, sizes, before } = context.attributes
+    const { sizes, before } = context.attributes
     const [g, w] = context.inputs as [InputSpec, InputSpec]
     if (usesWinograd(context, w.shape, g.shape[0]!, sizes))
       // The convolution of the gradient with the windows turned round.
