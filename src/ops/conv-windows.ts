@@ -120,7 +120,7 @@ export function loadStrided(
       offset: low,
     })),
   ]
-  apart.store(copy, axes, apart.load(0, from, apart.inside(shape, from)))
+  apart.store(copy, axes, loadPadded(context, apart, from, steps))
   steps.push(apart.finish())
   const { s } = k
   const positions = o.flatMap((axis, i): Position[] => {
