@@ -22,6 +22,8 @@ const sumBlock = 8192
 
 /** Threads take a loop along lanes in runs of this many points, or several times as many. */
 const runUnit = 4096
+/** And of this many sums, each of which is a loop. */
+const sumUnit = 256
 
 /** Reductions over fewer points than this, a pooling window say, are too short for loops and for lanes. */
 const shortReduction = 10
@@ -203,13 +205,14 @@ class NestLowering {
       b.bind(axis, i, lanes)
       this.#loops(rest, vector, stores)
     }
-    const isShort = typeof axis.extent === 'number' && axis.extent < 2 * runUnit
-    if (b.depth > 0 || isShort || !this.#isParallel(axis))
+    const unit = this.#reduces.every((e) => isShort(e.axes)) ? runUnit : sumUnit
+    const isBrief = typeof axis.extent === 'number' && axis.extent < 2 * unit
+    if (b.depth > 0 || isBrief || !this.#isParallel(axis))
       return this.#vectorLoop(b.int(0), extent, vector.lanes, body)
     // The only loop: threads share it in runs of whole vectors.
-    const count = b.op('div', [b.add(extent, runUnit - 1), b.int(runUnit)])
+    const count = b.op('div', [b.add(extent, unit - 1), b.int(unit)])
     b.runs(count, (from, to) =>
-      this.#vectorLoop(b.mul(from, runUnit), b.min(b.mul(to, runUnit), extent), vector.lanes, body),
+      this.#vectorLoop(b.mul(from, unit), b.min(b.mul(to, unit), extent), vector.lanes, body),
     )
   }
 
