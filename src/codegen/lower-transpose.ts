@@ -1,13 +1,14 @@
 /** @file Lowers kernels that read along one axis and write along another, in squares; see Note [Transposes]. */
 import type { Axis, ExprBuilder } from '../ir/expr.ts'
-import type { Group } from '../ir/group.ts'
+import type { Group, Store } from '../ir/group.ts'
 import type { Kernel, Value } from '../ir/loops.ts'
 import { assert } from '../util/errors.ts'
+import { extentOf } from './contract-blocks.ts'
 import { bindFlat, flatExtent } from './contract-access.ts'
 import { Emitter, memoryOf } from './emitter.ts'
 import { kernelBuffers } from './lower-nest.ts'
 import type { TargetTraits } from './target-traits.ts'
-import type { Transpose } from './transpose-pattern.ts'
+import type { Border, Transpose } from './transpose-pattern.ts'
 import { decompose } from './vectorize.ts'
 
 /** A kernel that moves squares of elements. */
@@ -33,6 +34,12 @@ export function lowerTranspose(
   }
 }
 
+/**
+ * Squares are walked along the axis of writing inside, where that is so many times as long as the other
+ * one; else along the axis of reading, in whose direction more of a line is left for the next square.
+ */
+const muchLonger = 4
+
 /** How much of a square there is, where it may be less than all. */
 interface Rest {
   /** Positions along the axis of reading. */
@@ -44,63 +51,93 @@ interface Rest {
 class Squares {
   readonly #b: Emitter
   readonly #group: Group
-  readonly #across: Axis
-  readonly #along: Axis
-  readonly #parts: Transpose['parts']
+  readonly #transpose: Transpose
   readonly #side: number
   readonly #hasMasks: boolean
 
   constructor(b: Emitter, group: Group, transpose: Transpose, traits: TargetTraits) {
     this.#b = b
     this.#group = group
-    this.#across = transpose.across
-    this.#along = transpose.along
-    this.#parts = transpose.parts
+    this.#transpose = transpose
     this.#side = transpose.side
     this.#hasMasks = traits.tail === 'mask'
   }
 
   run(): void {
     const b = this.#b
-    const outer = this.#group.axes.filter((axis) => axis !== this.#across && axis !== this.#along)
-    if (outer.length === 0) return this.#blocks(this.#across, true, (r) => this.#row(r))
-    const body = (i: Value) => {
-      bindFlat(b, outer, i)
-      this.#blocks(this.#across, false, (r) => this.#row(r))
+    const { outer, border } = this.#transpose
+    // Axes along which there is a border are walked inside, with the border around.
+    const isBordered = (axis: Axis) => border?.inside.includes(axis) ?? false
+    const shared = outer.filter((axis) => !isBordered(axis))
+    const inner = outer.filter(isBordered)
+    const along = this.#count(this.#alongExtent())
+    const across = this.#count(this.#acrossExtent())
+    const isAlongInside = border ? b.const('bool', 0) : this.#isAlongInside()
+    const choose = (x: Value, y: Value) => {
+      const { def } = isAlongInside
+      if (def.kind === 'const') return def.value ? x : y
+      return b.op('select', [isAlongInside, x, y])
     }
-    b.loop(b.int(0), flatExtent(b, outer), 1, body, true)
+    const [outside, inside] = [choose(across, along), choose(along, across)]
+    const unit = (i: Value) => {
+      const squares = () =>
+        b.loop(b.int(0), inside, 1, (j) =>
+          this.#square(b.mul(choose(i, j), this.#side), b.mul(choose(j, i), this.#side)),
+        )
+      this.#each(inner, squares)
+      if (border) this.#border(border, b.mul(i, this.#side))
+    }
+    if (shared.length === 0) return b.loop(b.int(0), outside, 1, unit, true)
+    const body = (flat: Value) => {
+      const rest = b.op('div', [flat, outside])
+      bindFlat(b, shared, rest)
+      unit(b.sub(flat, b.mul(rest, outside)))
+    }
+    b.loop(b.int(0), b.mul(flatExtent(b, shared), outside), 1, body, true)
   }
 
-  #row(r: Value): void {
-    this.#blocks(this.#along, false, (c) => this.#square(r, c))
+  #alongExtent(): Value {
+    return this.#b.size(this.#transpose.along.extent)
   }
 
-  // The first positions of all squares along an axis.
-  #blocks(axis: Axis, parallel: boolean, body: (first: Value) => void): void {
+  #acrossExtent(): Value {
+    return flatExtent(this.#b, this.#transpose.across)
+  }
+
+  /** How many squares reach so far. */
+  #count(extent: Value): Value {
     const b = this.#b
-    const extent = b.size(axis.extent)
-    if (!parallel) return b.loop(b.int(0), extent, this.#side, body)
-    const count = b.op('div', [b.add(extent, this.#side - 1), b.int(this.#side)])
-    b.loop(b.int(0), count, 1, (i) => body(b.mul(i, this.#side)), true)
+    return b.op('div', [b.add(extent, this.#side - 1), b.int(this.#side)])
+  }
+
+  #isAlongInside(): Value {
+    const b = this.#b
+    return b.op('le', [b.mul(this.#acrossExtent(), muchLonger), this.#alongExtent()])
+  }
+
+  #each(axes: readonly Axis[], body: () => void): void {
+    const [axis, ...rest] = axes
+    if (axis === undefined) return body()
+    const b = this.#b
+    b.loop(b.int(0), b.size(axis.extent), 1, (i) => {
+      b.bind(axis, i)
+      this.#each(rest, body)
+    })
   }
 
   #square(r: Value, c: Value): void {
     const b = this.#b
     const side = b.int(this.#side)
-    const left = ({ extent }: Axis, first: Value): Value =>
-      typeof extent === 'number' && extent <= this.#side
-        ? b.int(extent)
-        : b.sub(b.size(extent), first)
-    const rest = { across: left(this.#across, r), along: left(this.#along, c) }
-    const isEven = ({ extent }: Axis) => typeof extent === 'number' && extent % this.#side === 0
-    if (isEven(this.#across) && isEven(this.#along)) return this.#whole(r, c)
-    const isSmall = ({ extent }: Axis) => typeof extent === 'number' && extent < this.#side
-    if (isSmall(this.#across) || isSmall(this.#along))
-      return b.once(() => this.#part(r, c, rest))
-    const fits = b.op('and', [
-      b.op('le', [side, rest.across]),
-      b.op('le', [side, rest.along]),
-    ])
+    const [across, along] = [extentOf(this.#transpose.across), extentOf([this.#transpose.along])]
+    const left = (extent: number, size: Value, first: Value): Value =>
+      extent <= this.#side ? size : b.sub(size, first)
+    const rest = {
+      across: left(across, this.#acrossExtent(), r),
+      along: left(along, this.#alongExtent(), c),
+    }
+    if (across % this.#side === 0 && along % this.#side === 0) return this.#whole(r, c)
+    if (across < this.#side || along < this.#side) return b.once(() => this.#part(r, c, rest))
+    const fits = b.op('and', [b.op('le', [side, rest.across]), b.op('le', [side, rest.along])])
     b.when(fits, () => this.#whole(r, c))
     b.when(b.op('not', [fits]), () => this.#part(r, c, rest))
   }
@@ -129,17 +166,18 @@ class Squares {
   // Reads a square of each part. What is returned gives the values of all parts for one line of the result.
   #readSquare(r: Value, c: Value, rest: Rest | undefined): (j: number) => readonly Value[] {
     const b = this.#b
+    const { parts, along } = this.#transpose
     const side = this.#side
     const mask = rest && b.lanesBelow(rest.across, side)
-    const squares = this.#parts.map((part) =>
+    const squares = parts.map((part) =>
       Array.from({ length: side }, (_, i) =>
         b.scope(() => {
           // Lines past the end repeat the last one: what becomes of them is never stored.
           const at = b.add(c, i)
-          b.bind(this.#along, rest ? b.min(at, b.sub(b.size(this.#along.extent), 1)) : at)
-          b.bind(this.#across, r, side)
+          b.bind(along, rest ? b.min(at, b.sub(this.#alongExtent(), 1)) : at)
+          b.bind(part.across, r, side)
           b.tailMask = mask
-          const line = b.splat(b.expr(part), side)
+          const line = b.splat(b.expr(part.read), side)
           b.tailMask = undefined
           return line
         }),
@@ -150,25 +188,40 @@ class Squares {
 
   #write(r: Value, c: Value, j: number, values: readonly Value[], mask: Value | undefined): void {
     const b = this.#b
+    const { parts, along, stores } = this.#transpose
     b.scope(() => {
-      b.bind(this.#across, b.add(r, j))
-      b.bind(this.#along, c, this.#side)
-      this.#parts.forEach((part, k) => b.define(part, values[k]!))
-      b.tailMask = mask
-      this.#store(this.#side)
-      b.tailMask = undefined
+      this.#bindAcross(r, j)
+      b.bind(along, c, this.#side)
+      parts.forEach((part, k) => b.define(part.value, values[k]!))
+      this.#store(stores, this.#side, mask)
     })
   }
 
-  #store(lanes: number): void {
+  // Position j of the square that begins at r, which is a multiple of the square's side.
+  #bindAcross(r: Value, j: number): void {
     const b = this.#b
-    const { stores, buffers } = this.#group
+    const [outermost, ...others] = this.#transpose.across
+    let [first, step] = [r, j]
+    for (const axis of others.toReversed()) {
+      // Several axes are one only where their rows come out even in a square.
+      const extent = axis.extent as number
+      b.bind(axis, b.int(step % extent))
+      first = b.op('div', [first, b.int(extent)])
+      step = Math.floor(step / extent)
+    }
+    b.bind(outermost!, b.add(first, step))
+  }
+
+  #store(stores: readonly Store[], lanes: number, mask?: Value): void {
+    const b = this.#b
+    b.tailMask = mask
     const values = stores.map(({ value }) => b.splat(b.expr(value), lanes))
     stores.forEach(({ buffer, index }, k) => {
-      const { dtype } = buffers[buffer]!
-      const at = b.indexValue(index, lanes > 1 ? this.#along : undefined)
-      b.storeAs(dtype, b.place(buffer, memoryOf[dtype], at), values[k]!, b.tailMask)
+      const { dtype } = this.#group.buffers[buffer]!
+      const at = b.indexValue(index, lanes > 1 ? this.#transpose.along : undefined)
+      b.storeAs(dtype, b.place(buffer, memoryOf[dtype], at), values[k]!, mask)
     })
+    b.tailMask = undefined
   }
 
   // Without masks, what is less than a square goes point by point.
@@ -176,11 +229,56 @@ class Squares {
     const b = this.#b
     const end = (first: Value, count: Value) => b.add(first, b.min(count, this.#side))
     b.loop(r, end(r, rest.across), 1, (i) => {
-      b.bind(this.#across, i)
+      bindFlat(b, this.#transpose.across, i)
       b.loop(c, end(c, rest.along), 1, (j) => {
-        b.bind(this.#along, j)
-        this.#store(1)
+        b.bind(this.#transpose.along, j)
+        this.#store(this.#transpose.stores, 1)
       })
     })
+  }
+
+  // Everything outside the box, for the lanes of one square: before and behind it along each axis in turn.
+  #border({ box, stores, inside }: Border, c: Value): void {
+    const b = this.#b
+    const everywhere = this.#transpose.across.filter((axis) => !inside.includes(axis))
+    const strips = (from: number): void => {
+      const side = box[from]
+      if (side === undefined) return
+      const { axis, low, high } = side
+      const walk = (begin: number, end: number, body: () => void) =>
+        b.loop(b.int(begin), b.int(end), 1, (i) => {
+          b.bind(axis, i)
+          body()
+        })
+      const outside = () =>
+        this.#each([...box.slice(from + 1).map((x) => x.axis), ...everywhere], () =>
+          this.#line(stores, c),
+        )
+      walk(0, low, outside)
+      walk(high, axis.extent as number, outside)
+      walk(low, high, () => strips(from + 1))
+    }
+    strips(0)
+  }
+
+  // One line of results, without parts.
+  #line(stores: readonly Store[], c: Value): void {
+    const b = this.#b
+    const { along } = this.#transpose
+    const whole = (mask?: Value) => {
+      b.bind(along, c, this.#side)
+      this.#store(stores, this.#side, mask)
+    }
+    const left = b.sub(this.#alongExtent(), c)
+    if (extentOf([along]) % this.#side === 0) return whole()
+    if (this.#hasMasks) return whole(b.lanesBelow(left, this.#side))
+    const fits = b.op('le', [b.int(this.#side), left])
+    b.when(fits, () => whole())
+    b.when(b.op('not', [fits]), () =>
+      b.loop(c, this.#alongExtent(), 1, (j) => {
+        b.bind(along, j)
+        this.#store(stores, 1)
+      }),
+    )
   }
 }
