@@ -40,6 +40,12 @@ export function lowerTranspose(
  */
 const muchLonger = 4
 
+/**
+ * Elements of 32 bits in a cache line. Where squares are smaller than a line, those that share one are
+ * done one after the other, so that it comes and goes once.
+ */
+const lineLanes = 16
+
 /** How much of a square there is, where it may be less than all. */
 interface Rest {
   /** Positions along the axis of reading. */
@@ -53,6 +59,8 @@ class Squares {
   readonly #group: Group
   readonly #transpose: Transpose
   readonly #side: number
+  /** The side of a block of squares. */
+  readonly #block: number
   readonly #hasMasks: boolean
 
   constructor(b: Emitter, group: Group, transpose: Transpose, traits: TargetTraits) {
@@ -60,6 +68,7 @@ class Squares {
     this.#group = group
     this.#transpose = transpose
     this.#side = transpose.side
+    this.#block = Math.max(transpose.side, lineLanes)
     this.#hasMasks = traits.tail === 'mask'
   }
 
@@ -82,10 +91,10 @@ class Squares {
     const unit = (i: Value) => {
       const squares = () =>
         b.loop(b.int(0), inside, 1, (j) =>
-          this.#square(b.mul(choose(i, j), this.#side), b.mul(choose(j, i), this.#side)),
+          this.#squares(b.mul(choose(i, j), this.#block), b.mul(choose(j, i), this.#block)),
         )
       this.#each(inner, squares)
-      if (border) this.#border(border, b.mul(i, this.#side))
+      if (border) this.#border(border, b.mul(i, this.#block))
     }
     if (shared.length === 0) return b.loop(b.int(0), outside, 1, unit, true)
     const body = (flat: Value) => {
@@ -104,10 +113,10 @@ class Squares {
     return flatExtent(this.#b, this.#transpose.across)
   }
 
-  /** How many squares reach so far. */
+  /** How many blocks reach so far. */
   #count(extent: Value): Value {
     const b = this.#b
-    return b.op('div', [b.add(extent, this.#side - 1), b.int(this.#side)])
+    return b.op('div', [b.add(extent, this.#block - 1), b.int(this.#block)])
   }
 
   #isAlongInside(): Value {
@@ -123,6 +132,13 @@ class Squares {
       b.bind(axis, i)
       this.#each(rest, body)
     })
+  }
+
+  // The squares of one block.
+  #squares(r: Value, c: Value): void {
+    const b = this.#b
+    const [across, along] = [this.#acrossExtent(), this.#alongExtent()]
+    this.#inBlock(r, across, (i) => this.#inBlock(c, along, (j) => this.#square(i, j)))
   }
 
   #square(r: Value, c: Value): void {
@@ -150,7 +166,7 @@ class Squares {
   #part(r: Value, c: Value, rest: Rest): void {
     const b = this.#b
     const side = this.#side
-    if (!this.#hasMasks) return this.#points(r, c, rest)
+    if (!this.#hasMasks) return this.#lines(r, c, rest)
     const read = this.#readSquare(r, c, rest)
     const mask = b.lanesBelow(rest.along, side)
     const columns = Array.from({ length: side }, (_, j) => read(j))
@@ -224,16 +240,13 @@ class Squares {
     b.tailMask = undefined
   }
 
-  // Without masks, what is less than a square goes point by point.
-  #points(r: Value, c: Value, rest: Rest): void {
+  // Without masks, what is less than a square goes line by line, its elements gathered.
+  #lines(r: Value, c: Value, rest: Rest): void {
     const b = this.#b
-    const end = (first: Value, count: Value) => b.add(first, b.min(count, this.#side))
-    b.loop(r, end(r, rest.across), 1, (i) => {
+    const end = b.add(r, b.min(rest.across, this.#side))
+    b.loop(r, end, 1, (i) => {
       bindFlat(b, this.#transpose.across, i)
-      b.loop(c, end(c, rest.along), 1, (j) => {
-        b.bind(this.#transpose.along, j)
-        this.#store(this.#transpose.stores, 1)
-      })
+      this.#line(this.#transpose.stores, c)
     })
   }
 
@@ -252,7 +265,7 @@ class Squares {
         })
       const outside = () =>
         this.#each([...box.slice(from + 1).map((x) => x.axis), ...everywhere], () =>
-          this.#line(stores, c),
+          this.#inBlock(c, this.#alongExtent(), (at) => this.#line(stores, at)),
         )
       walk(0, low, outside)
       walk(high, axis.extent as number, outside)
@@ -261,14 +274,22 @@ class Squares {
     strips(0)
   }
 
-  // One line of results, without parts.
+  // Where squares begin in the block that begins at `first`, up to the end of the axis.
+  #inBlock(first: Value, extent: Value, body: (at: Value) => void): void {
+    const b = this.#b
+    if (this.#block === this.#side) return body(first)
+    b.loop(first, b.min(b.add(first, this.#block), extent), this.#side, body)
+  }
+
+  // One line of a square, its parts not transposed.
   #line(stores: readonly Store[], c: Value): void {
     const b = this.#b
     const { along } = this.#transpose
-    const whole = (mask?: Value) => {
-      b.bind(along, c, this.#side)
-      this.#store(stores, this.#side, mask)
-    }
+    const whole = (mask?: Value) =>
+      b.scope(() => {
+        b.bind(along, c, this.#side)
+        this.#store(stores, this.#side, mask)
+      })
     const left = b.sub(this.#alongExtent(), c)
     if (extentOf([along]) % this.#side === 0) return whole()
     if (this.#hasMasks) return whole(b.lanesBelow(left, this.#side))
