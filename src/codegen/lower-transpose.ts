@@ -46,13 +46,13 @@ const muchLonger = 4
  */
 const lineLanes = 16
 
-/** How much of a square there is, where it may be less than all. */
+/** How much of a square there is along each axis; undefined where it is certainly all. */
 interface Rest {
-  /** Positions along the axis of reading. */
-  readonly across: Value
-  /** Positions along the axis of writing. */
-  readonly along: Value
+  readonly across: Value | undefined
+  readonly along: Value | undefined
 }
+
+const whole: Rest = { across: undefined, along: undefined }
 
 class Squares {
   readonly #b: Emitter
@@ -143,23 +143,29 @@ class Squares {
 
   #square(r: Value, c: Value): void {
     const b = this.#b
-    const side = b.int(this.#side)
-    const [across, along] = [extentOf(this.#transpose.across), extentOf([this.#transpose.along])]
-    const left = (extent: number, size: Value, first: Value): Value =>
-      extent <= this.#side ? size : b.sub(size, first)
-    const rest = {
-      across: left(across, this.#acrossExtent(), r),
-      along: left(along, this.#alongExtent(), c),
+    const side = this.#side
+    const left = (axes: readonly Axis[], size: Value, first: Value): Value | undefined => {
+      const extent = extentOf(axes)
+      if (extent % side === 0) return undefined
+      return extent < side ? size : b.sub(size, first)
     }
-    if (across % this.#side === 0 && along % this.#side === 0) return this.#whole(r, c)
-    if (across < this.#side || along < this.#side) return b.once(() => this.#part(r, c, rest))
-    const fits = b.op('and', [b.op('le', [side, rest.across]), b.op('le', [side, rest.along])])
-    b.when(fits, () => this.#whole(r, c))
-    b.when(b.op('not', [fits]), () => this.#part(r, c, rest))
+    const { across, along } = this.#transpose
+    const rest: Rest = {
+      across: left(across, this.#acrossExtent(), r),
+      along: left([along], this.#alongExtent(), c),
+    }
+    const fits = [rest.across, rest.along]
+      .filter((count) => count !== undefined)
+      .map((count) => b.op('le', [b.int(side), count]))
+    if (fits.length === 0) return this.#whole(r, c)
+    if (fits.some(({ def }) => def.kind === 'const')) return b.once(() => this.#part(r, c, rest))
+    const isWhole = fits.reduce((x, y) => b.op('and', [x, y]))
+    b.when(isWhole, () => this.#whole(r, c))
+    b.when(b.op('not', [isWhole]), () => this.#part(r, c, rest))
   }
 
   #whole(r: Value, c: Value): void {
-    const read = this.#readSquare(r, c, undefined)
+    const read = this.#readSquare(r, c, whole)
     for (let j = 0; j < this.#side; j++) this.#write(r, c, j, read(j), undefined)
   }
 
@@ -168,11 +174,11 @@ class Squares {
     const side = this.#side
     if (!this.#hasMasks) return this.#lines(r, c, rest)
     const read = this.#readSquare(r, c, rest)
-    const mask = b.lanesBelow(rest.along, side)
+    const mask = rest.along && b.lanesBelow(rest.along, side)
     const columns = Array.from({ length: side }, (_, j) => read(j))
     columns.forEach((column, j) => {
-      const isInside = b.op('lt', [b.int(j), rest.across])
       const write = () => this.#write(r, c, j, column, mask)
+      const isInside = b.op('lt', [b.int(j), rest.across ?? b.int(side)])
       if (j === 0) write()
       else if (isInside.def.kind !== 'const') b.when(isInside, write)
       else if (isInside.def.value) write()
@@ -180,17 +186,17 @@ class Squares {
   }
 
   // Reads a square of each part. What is returned gives the values of all parts for one line of the result.
-  #readSquare(r: Value, c: Value, rest: Rest | undefined): (j: number) => readonly Value[] {
+  #readSquare(r: Value, c: Value, rest: Rest): (j: number) => readonly Value[] {
     const b = this.#b
     const { parts, along } = this.#transpose
     const side = this.#side
-    const mask = rest && b.lanesBelow(rest.across, side)
+    const mask = rest.across && b.lanesBelow(rest.across, side)
     const squares = parts.map((part) =>
       Array.from({ length: side }, (_, i) =>
         b.scope(() => {
           // Lines past the end repeat the last one: what becomes of them is never stored.
           const at = b.add(c, i)
-          b.bind(along, rest ? b.min(at, b.sub(this.#alongExtent(), 1)) : at)
+          b.bind(along, rest.along ? b.min(at, b.sub(this.#alongExtent(), 1)) : at)
           b.bind(part.across, r, side)
           b.tailMask = mask
           const line = b.splat(b.expr(part.read), side)
@@ -243,8 +249,8 @@ class Squares {
   // Without masks, what is less than a square goes line by line, its elements gathered.
   #lines(r: Value, c: Value, rest: Rest): void {
     const b = this.#b
-    const end = b.add(r, b.min(rest.across, this.#side))
-    b.loop(r, end, 1, (i) => {
+    const count = rest.across ? b.min(rest.across, this.#side) : this.#side
+    b.loop(r, b.add(r, count), 1, (i) => {
       bindFlat(b, this.#transpose.across, i)
       this.#line(this.#transpose.stores, c)
     })
@@ -285,16 +291,16 @@ class Squares {
   #line(stores: readonly Store[], c: Value): void {
     const b = this.#b
     const { along } = this.#transpose
-    const whole = (mask?: Value) =>
+    const store = (mask?: Value) =>
       b.scope(() => {
         b.bind(along, c, this.#side)
         this.#store(stores, this.#side, mask)
       })
     const left = b.sub(this.#alongExtent(), c)
-    if (extentOf([along]) % this.#side === 0) return whole()
-    if (this.#hasMasks) return whole(b.lanesBelow(left, this.#side))
+    if (extentOf([along]) % this.#side === 0) return store()
+    if (this.#hasMasks) return store(b.lanesBelow(left, this.#side))
     const fits = b.op('le', [b.int(this.#side), left])
-    b.when(fits, () => whole())
+    b.when(fits, () => store())
     b.when(b.op('not', [fits]), () =>
       b.loop(c, this.#alongExtent(), 1, (j) => {
         b.bind(along, j)
