@@ -1,12 +1,5 @@
 /** @file Takes a guard that holds in a box of positions out of the expressions: what is computed inside, and what outside. */
-import {
-  freeAxes,
-  mapIndex,
-  rewrite,
-  type Axis,
-  type Expr,
-  type ExprBuilder,
-} from '../ir/expr.ts'
+import { freeAxes, mapIndex, rewrite, type Axis, type Expr, type ExprBuilder } from '../ir/expr.ts'
 import type { Store } from '../ir/group.ts'
 import { boundsOf, spread } from './affine.ts'
 import { simplify } from './simplify.ts'

@@ -1,14 +1,16 @@
-/** @file Lowers kernels that read along one axis and write along another, in squares; see Note [Transposes]. */
+/** @file Lowers kernels that read along one axis and write along another: the order of their squares; see Note [Transposes]. */
 import type { Axis, ExprBuilder } from '../ir/expr.ts'
-import type { Group, Store } from '../ir/group.ts'
+import type { Group } from '../ir/group.ts'
 import type { Kernel, Value } from '../ir/loops.ts'
 import { assert } from '../util/errors.ts'
-import { extentOf } from './contract-blocks.ts'
 import { bindFlat, flatExtent } from './contract-access.ts'
-import { Emitter, memoryOf } from './emitter.ts'
+import { extentOf } from './contract-blocks.ts'
+import { Emitter } from './emitter.ts'
+import type { Side } from './guard-box.ts'
 import { kernelBuffers } from './lower-nest.ts'
 import type { TargetTraits } from './target-traits.ts'
 import type { Border, Transpose } from './transpose-pattern.ts'
+import { Squares } from './transpose-squares.ts'
 import { decompose } from './vectorize.ts'
 
 /** A kernel that moves squares of elements. */
@@ -18,12 +20,17 @@ export function lowerTranspose(
   transpose: Transpose,
   traits: TargetTraits,
 ): Kernel {
+  const hasMasks = traits.tail === 'mask'
   const b = new Emitter({
     decompose: (e, lanes) => (e.kind === 'op' ? decompose(s, e, lanes, traits) : e),
     reduce: () => assert(false, 'a transpose has no reductions') as never,
-    masksGuards: traits.tail === 'mask',
+    masksGuards: hasMasks,
   })
-  new Squares(b, group, transpose, traits).run()
+  const { border } = transpose
+  const walk = { b, transpose, squares: new Squares(b, group, transpose, hasMasks) }
+  if (border === undefined) walkSquares(walk)
+  else if (isInRows(transpose, border, walk.squares.block)) walkRows(walk, border)
+  else walkBands(walk, border)
   return {
     name: group.name,
     buffers: kernelBuffers(group),
@@ -34,278 +41,123 @@ export function lowerTranspose(
   }
 }
 
+interface Walk {
+  readonly b: Emitter
+  readonly transpose: Transpose
+  readonly squares: Squares
+}
+
 /**
  * Squares are walked along the axis of writing inside, where that is so many times as long as the other
  * one; else along the axis of reading, in whose direction more of a line is left for the next square.
  */
 const muchLonger = 4
 
-/**
- * Elements of 32 bits in a cache line. Where squares are smaller than a line, those that share one are
- * done one after the other, so that it comes and goes once.
- */
-const lineLanes = 16
-
-/** How much of a square there is along each axis; undefined where it is certainly all. */
-interface Rest {
-  readonly across: Value | undefined
-  readonly along: Value | undefined
+function walkSquares({ b, transpose: { outer }, squares }: Walk): void {
+  const { acrossExtent, alongExtent, block } = squares
+  const isAlongInside = b.op('le', [b.mul(acrossExtent, muchLonger), alongExtent])
+  const { def } = isAlongInside
+  // The code is the same either way: only the loops' counters change their roles.
+  const choose = (x: Value, y: Value): Value => {
+    if (def.kind === 'const') return def.value ? x : y
+    return b.op('select', [isAlongInside, x, y])
+  }
+  const [across, along] = [squares.count(acrossExtent), squares.count(alongExtent)]
+  const [outside, inside] = [choose(across, along), choose(along, across)]
+  eachUnit(b, outer, outside, (i) =>
+    b.loop(b.int(0), inside, 1, (j) =>
+      squares.squares(b.mul(choose(i, j), block), b.mul(choose(j, i), block)),
+    ),
+  )
 }
 
-const whole: Rest = { across: undefined, along: undefined }
-
-class Squares {
-  readonly #b: Emitter
-  readonly #group: Group
-  readonly #transpose: Transpose
-  readonly #side: number
-  /** The side of a block of squares. */
-  readonly #block: number
-  readonly #hasMasks: boolean
-
-  constructor(b: Emitter, group: Group, transpose: Transpose, traits: TargetTraits) {
-    this.#b = b
-    this.#group = group
-    this.#transpose = transpose
-    this.#side = transpose.side
-    this.#block = Math.max(transpose.side, lineLanes)
-    this.#hasMasks = traits.tail === 'mask'
+/** The parallel loop: over all points of some axes, and for each of them over 0 to `count`. */
+function eachUnit(b: Emitter, axes: readonly Axis[], count: Value, body: (i: Value) => void): void {
+  if (axes.length === 0) return b.loop(b.int(0), count, 1, body, true)
+  const unit = (flat: Value) => {
+    const point = b.op('div', [flat, count])
+    bindFlat(b, axes, point)
+    body(b.sub(flat, b.mul(point, count)))
   }
+  b.loop(b.int(0), b.mul(flatExtent(b, axes), count), 1, unit, true)
+}
 
-  run(): void {
-    const b = this.#b
-    const { outer, border } = this.#transpose
-    // Axes along which there is a border are walked inside, with the border around.
-    const isBordered = (axis: Axis) => border?.inside.includes(axis) ?? false
-    const shared = outer.filter((axis) => !isBordered(axis))
-    const inner = outer.filter(isBordered)
-    const along = this.#count(this.#alongExtent())
-    const across = this.#count(this.#acrossExtent())
-    const isAlongInside = border ? b.const('bool', 0) : this.#isAlongInside()
-    const choose = (x: Value, y: Value) => {
-      const { def } = isAlongInside
-      if (def.kind === 'const') return def.value ? x : y
-      return b.op('select', [isAlongInside, x, y])
-    }
-    const [outside, inside] = [choose(across, along), choose(along, across)]
-    const unit = (i: Value) => {
-      const squares = () =>
-        b.loop(b.int(0), inside, 1, (j) =>
-          this.#squares(b.mul(choose(i, j), this.#block), b.mul(choose(j, i), this.#block)),
-        )
-      this.#each(inner, squares)
-      if (border) this.#border(border, b.mul(i, this.#block))
-    }
-    if (shared.length === 0) return b.loop(b.int(0), outside, 1, unit, true)
-    const body = (flat: Value) => {
-      const rest = b.op('div', [flat, outside])
-      bindFlat(b, shared, rest)
-      unit(b.sub(flat, b.mul(rest, outside)))
-    }
-    b.loop(b.int(0), b.mul(flatExtent(b, shared), outside), 1, body, true)
-  }
+function each(b: Emitter, axes: readonly Axis[], body: () => void): void {
+  const [axis, ...rest] = axes
+  if (axis === undefined) return body()
+  range(b, axis, b.int(0), b.size(axis.extent), () => each(b, rest, body))
+}
 
-  #alongExtent(): Value {
-    return this.#b.size(this.#transpose.along.extent)
-  }
+function range(b: Emitter, axis: Axis, begin: Value, end: Value, body: () => void): void {
+  b.loop(begin, end, 1, (i) => {
+    b.bind(axis, i)
+    body()
+  })
+}
 
-  #acrossExtent(): Value {
-    return flatExtent(this.#b, this.#transpose.across)
-  }
+// -- with a border
 
-  /** How many blocks reach so far. */
-  #count(extent: Value): Value {
-    const b = this.#b
-    return b.op('div', [b.add(extent, this.#block - 1), b.int(this.#block)])
-  }
+/**
+ * Where rows of an image are about as long as a square, they are done one after the other, so that the
+ * result is written from one end to the other; longer ones in bands as wide as a square (`walkBands`),
+ * in which they are read without a break.
+ */
+function isInRows({ across }: Transpose, { inside }: Border, block: number): boolean {
+  const [row, ...more] = across
+  return more.length === 0 && extentOf([row!]) <= block && inside.some((axis) => axis !== row)
+}
 
-  #isAlongInside(): Value {
-    const b = this.#b
-    return b.op('le', [b.mul(this.#acrossExtent(), muchLonger), this.#alongExtent()])
-  }
-
-  #each(axes: readonly Axis[], body: () => void): void {
-    const [axis, ...rest] = axes
-    if (axis === undefined) return body()
-    const b = this.#b
-    b.loop(b.int(0), b.size(axis.extent), 1, (i) => {
-      b.bind(axis, i)
-      this.#each(rest, body)
-    })
-  }
-
-  // The squares of one block.
-  #squares(r: Value, c: Value): void {
-    const b = this.#b
-    const [across, along] = [this.#acrossExtent(), this.#alongExtent()]
-    this.#inBlock(r, across, (i) => this.#inBlock(c, along, (j) => this.#square(i, j)))
-  }
-
-  #square(r: Value, c: Value): void {
-    const b = this.#b
-    const side = this.#side
-    const left = (axes: readonly Axis[], size: Value, first: Value): Value | undefined => {
-      const extent = extentOf(axes)
-      if (extent % side === 0) return undefined
-      return extent < side ? size : b.sub(size, first)
-    }
-    const { across, along } = this.#transpose
-    const rest: Rest = {
-      across: left(across, this.#acrossExtent(), r),
-      along: left([along], this.#alongExtent(), c),
-    }
-    const fits = [rest.across, rest.along]
-      .filter((count) => count !== undefined)
-      .map((count) => b.op('le', [b.int(side), count]))
-    if (fits.length === 0) return this.#whole(r, c)
-    if (fits.some(({ def }) => def.kind === 'const')) return b.once(() => this.#part(r, c, rest))
-    const isWhole = fits.reduce((x, y) => b.op('and', [x, y]))
-    b.when(isWhole, () => this.#whole(r, c))
-    b.when(b.op('not', [isWhole]), () => this.#part(r, c, rest))
-  }
-
-  #whole(r: Value, c: Value): void {
-    const read = this.#readSquare(r, c, whole)
-    for (let j = 0; j < this.#side; j++) this.#write(r, c, j, read(j), undefined)
-  }
-
-  #part(r: Value, c: Value, rest: Rest): void {
-    const b = this.#b
-    const side = this.#side
-    if (!this.#hasMasks) return this.#lines(r, c, rest)
-    const read = this.#readSquare(r, c, rest)
-    const mask = rest.along && b.lanesBelow(rest.along, side)
-    const columns = Array.from({ length: side }, (_, j) => read(j))
-    columns.forEach((column, j) => {
-      const write = () => this.#write(r, c, j, column, mask)
-      const isInside = b.op('lt', [b.int(j), rest.across ?? b.int(side)])
-      if (j === 0) write()
-      else if (isInside.def.kind !== 'const') b.when(isInside, write)
-      else if (isInside.def.value) write()
-    })
-  }
-
-  // Reads a square of each part. What is returned gives the values of all parts for one line of the result.
-  #readSquare(r: Value, c: Value, rest: Rest): (j: number) => readonly Value[] {
-    const b = this.#b
-    const { parts, along } = this.#transpose
-    const side = this.#side
-    const mask = rest.across && b.lanesBelow(rest.across, side)
-    const squares = parts.map((part) =>
-      Array.from({ length: side }, (_, i) =>
-        b.scope(() => {
-          // Lines past the end repeat the last one: what becomes of them is never stored.
-          const at = b.add(c, i)
-          b.bind(along, rest.along ? b.min(at, b.sub(this.#alongExtent(), 1)) : at)
-          b.bind(part.across, r, side)
-          b.tailMask = mask
-          const line = b.splat(b.expr(part.read), side)
-          b.tailMask = undefined
-          return line
-        }),
-      ),
-    )
-    return (j) => squares.map((rows) => b.transposed(rows, j))
-  }
-
-  #write(r: Value, c: Value, j: number, values: readonly Value[], mask: Value | undefined): void {
-    const b = this.#b
-    const { parts, along, stores } = this.#transpose
-    b.scope(() => {
-      this.#bindAcross(r, j)
-      b.bind(along, c, this.#side)
-      parts.forEach((part, k) => b.define(part.value, values[k]!))
-      this.#store(stores, this.#side, mask)
-    })
-  }
-
-  // Position j of the square that begins at r, which is a multiple of the square's side.
-  #bindAcross(r: Value, j: number): void {
-    const b = this.#b
-    const [outermost, ...others] = this.#transpose.across
-    let [first, step] = [r, j]
-    for (const axis of others.toReversed()) {
-      // Several axes are one only where their rows come out even in a square.
-      const extent = axis.extent as number
-      b.bind(axis, b.int(step % extent))
-      first = b.op('div', [first, b.int(extent)])
-      step = Math.floor(step / extent)
-    }
-    b.bind(outermost!, b.add(first, step))
-  }
-
-  #store(stores: readonly Store[], lanes: number, mask?: Value): void {
-    const b = this.#b
-    b.tailMask = mask
-    const values = stores.map(({ value }) => b.splat(b.expr(value), lanes))
-    stores.forEach(({ buffer, index }, k) => {
-      const { dtype } = this.#group.buffers[buffer]!
-      const at = b.indexValue(index, lanes > 1 ? this.#transpose.along : undefined)
-      b.storeAs(dtype, b.place(buffer, memoryOf[dtype], at), values[k]!, mask)
-    })
-    b.tailMask = undefined
-  }
-
-  // Without masks, what is less than a square goes line by line, its elements gathered.
-  #lines(r: Value, c: Value, rest: Rest): void {
-    const b = this.#b
-    const count = rest.across ? b.min(rest.across, this.#side) : this.#side
-    b.loop(r, b.add(r, count), 1, (i) => {
-      bindFlat(b, this.#transpose.across, i)
-      this.#line(this.#transpose.stores, c)
-    })
-  }
-
-  // Everything outside the box, for the lanes of one square: before and behind it along each axis in turn.
-  #border({ box, stores, inside }: Border, c: Value): void {
-    const b = this.#b
-    const everywhere = this.#transpose.across.filter((axis) => !inside.includes(axis))
-    const strips = (from: number): void => {
-      const side = box[from]
-      if (side === undefined) return
-      const { axis, low, high } = side
-      const walk = (begin: number, end: number, body: () => void) =>
-        b.loop(b.int(begin), b.int(end), 1, (i) => {
-          b.bind(axis, i)
-          body()
-        })
-      const outside = () =>
-        this.#each([...box.slice(from + 1).map((x) => x.axis), ...everywhere], () =>
-          this.#inBlock(c, this.#alongExtent(), (at) => this.#line(stores, at)),
-        )
-      walk(0, low, outside)
-      walk(high, axis.extent as number, outside)
-      walk(low, high, () => strips(from + 1))
-    }
-    strips(0)
-  }
-
-  // Where squares begin in the block that begins at `first`, up to the end of the axis.
-  #inBlock(first: Value, extent: Value, body: (at: Value) => void): void {
-    const b = this.#b
-    if (this.#block === this.#side) return body(first)
-    b.loop(first, b.min(b.add(first, this.#block), extent), this.#side, body)
-  }
-
-  // One line of a square, its parts not transposed.
-  #line(stores: readonly Store[], c: Value): void {
-    const b = this.#b
-    const { along } = this.#transpose
-    const store = (mask?: Value) =>
-      b.scope(() => {
-        b.bind(along, c, this.#side)
-        this.#store(stores, this.#side, mask)
+function walkRows({ b, transpose, squares }: Walk, { box, inside, stores }: Border): void {
+  const across = transpose.across[0]!
+  const { acrossExtent, alongExtent, block } = squares
+  const sides = box.map((side, i) => ({ ...side, inside: inside[i]! }))
+  const outer = sides.filter((side) => side.inside !== across)
+  const row = sides.find((side) => side.inside === across)
+  const plain = transpose.outer.filter((axis) => !inside.includes(axis))
+  const blocks = (extent: Value, body: (first: Value) => void) =>
+    b.loop(b.int(0), squares.count(extent), 1, (i) => body(b.mul(i, block)))
+  const line = () => blocks(alongExtent, (c) => squares.line(stores, c))
+  const axes = [...plain, ...outer.map(({ axis }) => axis)]
+  eachUnit(b, axes, b.int(1), () => {
+    const isInside = outer
+      .flatMap(({ axis, low, high }) => {
+        const at = b.positionOf(axis)
+        return [b.op('le', [b.int(low), at]), b.op('lt', [at, b.int(high)])]
       })
-    const left = b.sub(this.#alongExtent(), c)
-    if (extentOf([along]) % this.#side === 0) return store()
-    if (this.#hasMasks) return store(b.lanesBelow(left, this.#side))
-    const fits = b.op('le', [b.int(this.#side), left])
-    b.when(fits, () => store())
-    b.when(b.op('not', [fits]), () =>
-      b.loop(c, this.#alongExtent(), 1, (j) => {
-        b.bind(along, j)
-        this.#store(stores, 1)
-      }),
+      .reduce((x, y) => b.op('and', [x, y]))
+    b.when(isInside, () => {
+      for (const { axis, low, inside } of outer) b.bind(inside, b.sub(b.positionOf(axis), low))
+      if (row) range(b, row.axis, b.int(0), b.int(row.low), line)
+      blocks(acrossExtent, (r) => blocks(alongExtent, (c) => squares.squares(r, c)))
+      if (row) range(b, row.axis, b.int(row.high), b.size(row.axis.extent), line)
+    })
+    b.when(b.op('not', [isInside]), () => each(b, [row?.axis ?? across], line))
+  })
+}
+
+function walkBands({ b, transpose, squares }: Walk, { box, inside, stores }: Border): void {
+  const { outer, across } = transpose
+  const { acrossExtent, alongExtent, block } = squares
+  const isBordered = (axis: Axis) => inside.includes(axis)
+  const plain = outer.filter((axis) => !isBordered(axis))
+  const everywhere = across.filter((axis) => !isBordered(axis))
+  eachUnit(b, plain, squares.count(alongExtent), (i) => {
+    const c = b.mul(i, block)
+    each(b, outer.filter(isBordered), () =>
+      b.loop(b.int(0), squares.count(acrossExtent), 1, (j) => squares.squares(b.mul(j, block), c)),
     )
-  }
+    outsideOf(b, box, (rest) =>
+      each(b, [...rest.map(({ axis }) => axis), ...everywhere], () => squares.line(stores, c)),
+    )
+  })
+}
+
+// Everything outside a box: what is before it and behind it along one axis, at any position along the rest; then inside.
+function outsideOf(b: Emitter, box: readonly Side[], body: (rest: readonly Side[]) => void): void {
+  const [side, ...rest] = box
+  if (side === undefined) return
+  const { axis, low, high } = side
+  range(b, axis, b.int(0), b.int(low), () => body(rest))
+  range(b, axis, b.int(high), b.size(axis.extent), () => body(rest))
+  range(b, axis, b.int(low), b.int(high), () => outsideOf(b, rest, body))
 }

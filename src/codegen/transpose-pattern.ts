@@ -1,6 +1,7 @@
 /** @file Recognises kernels that read along one axis and write along another. */
 import { childrenOf, freeAxes, type Axis, type Expr, type ExprBuilder } from '../ir/expr.ts'
 import { rootsOf, visitAll, type Group, type Store } from '../ir/group.ts'
+import { extentOf } from './contract-blocks.ts'
 import { boxOf, storesInside, storesOutside, type Side } from './guard-box.ts'
 import { mergeAxes } from './merge-axes.ts'
 import type { TargetTraits } from './target-traits.ts'
@@ -47,6 +48,9 @@ export interface Border {
   readonly inside: readonly Axis[]
 }
 
+/** At most one of so many positions may be left over where that is slow. */
+const mostLeftOver = 4
+
 /** Squares smaller than this are mostly empty. */
 const leastExtent = 4
 
@@ -77,9 +81,19 @@ export function matchTranspose(
     const shape = { axes: axes.map(inside), along, across: inside(across), side }
     const made = arrange(s, split.stores, shape, split.border)
     // Positions that depend on sizes not known yet cannot be counted anew.
-    if (made.parts.length > 0) return made
+    if (made.parts.length > 0) return isWorthwhile(made, traits) ? made : undefined
   }
-  return arrange(s, stores, { axes, along, across, side }, undefined)
+  const made = arrange(s, stores, { axes, along, across, side }, undefined)
+  return isWorthwhile(made, traits) ? made : undefined
+}
+
+// Without masks, what is less than a square is done element by element.
+function isWorthwhile({ across, along, side }: Transpose, traits: TargetTraits): boolean {
+  const isMostlyWhole = (extent: number) =>
+    !Number.isFinite(extent) || (extent % side) * mostLeftOver <= extent
+  return (
+    traits.tail === 'mask' || (isMostlyWhole(extentOf(across)) && isMostlyWhole(extentOf([along])))
+  )
 }
 
 type Load = Expr & { kind: 'load' }
@@ -129,8 +143,7 @@ function mergeShort(
     for (let from = 0; from < axes.length - 1; from++) {
       const some = axes.slice(from)
       const view = mergeAxes(s, { axes: some, values: parts, indices: [] })
-      if (view.axes.length === 1)
-        return { axes: some, across: view.axes[0]!, values: view.values }
+      if (view.axes.length === 1) return { axes: some, across: view.axes[0]!, values: view.values }
     }
   return { axes: [across], across, values: parts }
 }
