@@ -1,13 +1,16 @@
-/** @file Lowers kernels that read along one axis and write along another, in squares; see Note [Transposes]. */
+/** @file Lowers kernels that read along one axis and write along another: the order of their squares; see Note [Transposes]. */
 import type { Axis, ExprBuilder } from '../ir/expr.ts'
 import type { Group } from '../ir/group.ts'
 import type { Kernel, Value } from '../ir/loops.ts'
 import { assert } from '../util/errors.ts'
 import { bindFlat, flatExtent } from './contract-access.ts'
-import { Emitter, memoryOf } from './emitter.ts'
+import { extentOf } from './contract-blocks.ts'
+import { Emitter } from './emitter.ts'
+import type { Side } from './guard-box.ts'
 import { kernelBuffers } from './lower-nest.ts'
 import type { TargetTraits } from './target-traits.ts'
-import type { Transpose } from './transpose-pattern.ts'
+import type { Border, Transpose } from './transpose-pattern.ts'
+import { Squares } from './transpose-squares.ts'
 import { decompose } from './vectorize.ts'
 
 /** A kernel that moves squares of elements. */
@@ -17,12 +20,17 @@ export function lowerTranspose(
   transpose: Transpose,
   traits: TargetTraits,
 ): Kernel {
+  const hasMasks = traits.tail === 'mask'
   const b = new Emitter({
     decompose: (e, lanes) => (e.kind === 'op' ? decompose(s, e, lanes, traits) : e),
     reduce: () => assert(false, 'a transpose has no reductions') as never,
-    masksGuards: traits.tail === 'mask',
+    masksGuards: hasMasks,
   })
-  new Squares(b, group, transpose, traits).run()
+  const { border } = transpose
+  const walk = { b, transpose, squares: new Squares(b, group, transpose, hasMasks) }
+  if (border === undefined) walkSquares(walk)
+  else if (isInRows(transpose, border, walk.squares.block)) walkRows(walk, border)
+  else walkBands(walk, border)
   return {
     name: group.name,
     buffers: kernelBuffers(group),
@@ -33,154 +41,123 @@ export function lowerTranspose(
   }
 }
 
-/** How much of a square there is, where it may be less than all. */
-interface Rest {
-  /** Positions along the axis of reading. */
-  readonly across: Value
-  /** Positions along the axis of writing. */
-  readonly along: Value
+interface Walk {
+  readonly b: Emitter
+  readonly transpose: Transpose
+  readonly squares: Squares
 }
 
-class Squares {
-  readonly #b: Emitter
-  readonly #group: Group
-  readonly #across: Axis
-  readonly #along: Axis
-  readonly #parts: Transpose['parts']
-  readonly #side: number
-  readonly #hasMasks: boolean
+/**
+ * Squares are walked along the axis of writing inside, where that is so many times as long as the other
+ * one; else along the axis of reading, in whose direction more of a line is left for the next square.
+ */
+const muchLonger = 4
 
-  constructor(b: Emitter, group: Group, transpose: Transpose, traits: TargetTraits) {
-    this.#b = b
-    this.#group = group
-    this.#across = transpose.across
-    this.#along = transpose.along
-    this.#parts = transpose.parts
-    this.#side = transpose.side
-    this.#hasMasks = traits.tail === 'mask'
+function walkSquares({ b, transpose: { outer }, squares }: Walk): void {
+  const { acrossExtent, alongExtent, block } = squares
+  const isAlongInside = b.op('le', [b.mul(acrossExtent, muchLonger), alongExtent])
+  const { def } = isAlongInside
+  // The code is the same either way: only the loops' counters change their roles.
+  const choose = (x: Value, y: Value): Value => {
+    if (def.kind === 'const') return def.value ? x : y
+    return b.op('select', [isAlongInside, x, y])
   }
+  const [across, along] = [squares.count(acrossExtent), squares.count(alongExtent)]
+  const [outside, inside] = [choose(across, along), choose(along, across)]
+  eachUnit(b, outer, outside, (i) =>
+    b.loop(b.int(0), inside, 1, (j) =>
+      squares.squares(b.mul(choose(i, j), block), b.mul(choose(j, i), block)),
+    ),
+  )
+}
 
-  run(): void {
-    const b = this.#b
-    const outer = this.#group.axes.filter((axis) => axis !== this.#across && axis !== this.#along)
-    if (outer.length === 0) return this.#blocks(this.#across, true, (r) => this.#row(r))
-    const body = (i: Value) => {
-      bindFlat(b, outer, i)
-      this.#blocks(this.#across, false, (r) => this.#row(r))
-    }
-    b.loop(b.int(0), flatExtent(b, outer), 1, body, true)
+/** The parallel loop: over all points of some axes, and for each of them over 0 to `count`. */
+function eachUnit(b: Emitter, axes: readonly Axis[], count: Value, body: (i: Value) => void): void {
+  if (axes.length === 0) return b.loop(b.int(0), count, 1, body, true)
+  const unit = (flat: Value) => {
+    const point = b.op('div', [flat, count])
+    bindFlat(b, axes, point)
+    body(b.sub(flat, b.mul(point, count)))
   }
+  b.loop(b.int(0), b.mul(flatExtent(b, axes), count), 1, unit, true)
+}
 
-  #row(r: Value): void {
-    this.#blocks(this.#along, false, (c) => this.#square(r, c))
-  }
+function each(b: Emitter, axes: readonly Axis[], body: () => void): void {
+  const [axis, ...rest] = axes
+  if (axis === undefined) return body()
+  range(b, axis, b.int(0), b.size(axis.extent), () => each(b, rest, body))
+}
 
-  // The first positions of all squares along an axis.
-  #blocks(axis: Axis, parallel: boolean, body: (first: Value) => void): void {
-    const b = this.#b
-    const extent = b.size(axis.extent)
-    if (!parallel) return b.loop(b.int(0), extent, this.#side, body)
-    const count = b.op('div', [b.add(extent, this.#side - 1), b.int(this.#side)])
-    b.loop(b.int(0), count, 1, (i) => body(b.mul(i, this.#side)), true)
-  }
+function range(b: Emitter, axis: Axis, begin: Value, end: Value, body: () => void): void {
+  b.loop(begin, end, 1, (i) => {
+    b.bind(axis, i)
+    body()
+  })
+}
 
-  #square(r: Value, c: Value): void {
-    const b = this.#b
-    const side = b.int(this.#side)
-    const left = ({ extent }: Axis, first: Value): Value =>
-      typeof extent === 'number' && extent <= this.#side
-        ? b.int(extent)
-        : b.sub(b.size(extent), first)
-    const rest = { across: left(this.#across, r), along: left(this.#along, c) }
-    const isEven = ({ extent }: Axis) => typeof extent === 'number' && extent % this.#side === 0
-    if (isEven(this.#across) && isEven(this.#along)) return this.#whole(r, c)
-    const isSmall = ({ extent }: Axis) => typeof extent === 'number' && extent < this.#side
-    if (isSmall(this.#across) || isSmall(this.#along))
-      return b.once(() => this.#part(r, c, rest))
-    const fits = b.op('and', [
-      b.op('le', [side, rest.across]),
-      b.op('le', [side, rest.along]),
-    ])
-    b.when(fits, () => this.#whole(r, c))
-    b.when(b.op('not', [fits]), () => this.#part(r, c, rest))
-  }
+// -- with a border
 
-  #whole(r: Value, c: Value): void {
-    const read = this.#readSquare(r, c, undefined)
-    for (let j = 0; j < this.#side; j++) this.#write(r, c, j, read(j), undefined)
-  }
+/**
+ * Where rows of an image are about as long as a square, they are done one after the other, so that the
+ * result is written from one end to the other; longer ones in bands as wide as a square (`walkBands`),
+ * in which they are read without a break.
+ */
+function isInRows({ across }: Transpose, { inside }: Border, block: number): boolean {
+  const [row, ...more] = across
+  return more.length === 0 && extentOf([row!]) <= block && inside.some((axis) => axis !== row)
+}
 
-  #part(r: Value, c: Value, rest: Rest): void {
-    const b = this.#b
-    const side = this.#side
-    if (!this.#hasMasks) return this.#points(r, c, rest)
-    const read = this.#readSquare(r, c, rest)
-    const mask = b.lanesBelow(rest.along, side)
-    const columns = Array.from({ length: side }, (_, j) => read(j))
-    columns.forEach((column, j) => {
-      const isInside = b.op('lt', [b.int(j), rest.across])
-      const write = () => this.#write(r, c, j, column, mask)
-      if (j === 0) write()
-      else if (isInside.def.kind !== 'const') b.when(isInside, write)
-      else if (isInside.def.value) write()
-    })
-  }
-
-  // Reads a square of each part. What is returned gives the values of all parts for one line of the result.
-  #readSquare(r: Value, c: Value, rest: Rest | undefined): (j: number) => readonly Value[] {
-    const b = this.#b
-    const side = this.#side
-    const mask = rest && b.lanesBelow(rest.across, side)
-    const squares = this.#parts.map((part) =>
-      Array.from({ length: side }, (_, i) =>
-        b.scope(() => {
-          // Lines past the end repeat the last one: what becomes of them is never stored.
-          const at = b.add(c, i)
-          b.bind(this.#along, rest ? b.min(at, b.sub(b.size(this.#along.extent), 1)) : at)
-          b.bind(this.#across, r, side)
-          b.tailMask = mask
-          const line = b.splat(b.expr(part), side)
-          b.tailMask = undefined
-          return line
-        }),
-      ),
-    )
-    return (j) => squares.map((rows) => b.transposed(rows, j))
-  }
-
-  #write(r: Value, c: Value, j: number, values: readonly Value[], mask: Value | undefined): void {
-    const b = this.#b
-    b.scope(() => {
-      b.bind(this.#across, b.add(r, j))
-      b.bind(this.#along, c, this.#side)
-      this.#parts.forEach((part, k) => b.define(part, values[k]!))
-      b.tailMask = mask
-      this.#store(this.#side)
-      b.tailMask = undefined
-    })
-  }
-
-  #store(lanes: number): void {
-    const b = this.#b
-    const { stores, buffers } = this.#group
-    const values = stores.map(({ value }) => b.splat(b.expr(value), lanes))
-    stores.forEach(({ buffer, index }, k) => {
-      const { dtype } = buffers[buffer]!
-      const at = b.indexValue(index, lanes > 1 ? this.#along : undefined)
-      b.storeAs(dtype, b.place(buffer, memoryOf[dtype], at), values[k]!, b.tailMask)
-    })
-  }
-
-  // Without masks, what is less than a square goes point by point.
-  #points(r: Value, c: Value, rest: Rest): void {
-    const b = this.#b
-    const end = (first: Value, count: Value) => b.add(first, b.min(count, this.#side))
-    b.loop(r, end(r, rest.across), 1, (i) => {
-      b.bind(this.#across, i)
-      b.loop(c, end(c, rest.along), 1, (j) => {
-        b.bind(this.#along, j)
-        this.#store(1)
+function walkRows({ b, transpose, squares }: Walk, { box, inside, stores }: Border): void {
+  const across = transpose.across[0]!
+  const { acrossExtent, alongExtent, block } = squares
+  const sides = box.map((side, i) => ({ ...side, inside: inside[i]! }))
+  const outer = sides.filter((side) => side.inside !== across)
+  const row = sides.find((side) => side.inside === across)
+  const plain = transpose.outer.filter((axis) => !inside.includes(axis))
+  const blocks = (extent: Value, body: (first: Value) => void) =>
+    b.loop(b.int(0), squares.count(extent), 1, (i) => body(b.mul(i, block)))
+  const line = () => blocks(alongExtent, (c) => squares.line(stores, c))
+  const axes = [...plain, ...outer.map(({ axis }) => axis)]
+  eachUnit(b, axes, b.int(1), () => {
+    const isInside = outer
+      .flatMap(({ axis, low, high }) => {
+        const at = b.positionOf(axis)
+        return [b.op('le', [b.int(low), at]), b.op('lt', [at, b.int(high)])]
       })
+      .reduce((x, y) => b.op('and', [x, y]))
+    b.when(isInside, () => {
+      for (const { axis, low, inside } of outer) b.bind(inside, b.sub(b.positionOf(axis), low))
+      if (row) range(b, row.axis, b.int(0), b.int(row.low), line)
+      blocks(acrossExtent, (r) => blocks(alongExtent, (c) => squares.squares(r, c)))
+      if (row) range(b, row.axis, b.int(row.high), b.size(row.axis.extent), line)
     })
-  }
+    b.when(b.op('not', [isInside]), () => each(b, [row?.axis ?? across], line))
+  })
+}
+
+function walkBands({ b, transpose, squares }: Walk, { box, inside, stores }: Border): void {
+  const { outer, across } = transpose
+  const { acrossExtent, alongExtent, block } = squares
+  const isBordered = (axis: Axis) => inside.includes(axis)
+  const plain = outer.filter((axis) => !isBordered(axis))
+  const everywhere = across.filter((axis) => !isBordered(axis))
+  eachUnit(b, plain, squares.count(alongExtent), (i) => {
+    const c = b.mul(i, block)
+    each(b, outer.filter(isBordered), () =>
+      b.loop(b.int(0), squares.count(acrossExtent), 1, (j) => squares.squares(b.mul(j, block), c)),
+    )
+    outsideOf(b, box, (rest) =>
+      each(b, [...rest.map(({ axis }) => axis), ...everywhere], () => squares.line(stores, c)),
+    )
+  })
+}
+
+// Everything outside a box: what is before it and behind it along one axis, at any position along the rest; then inside.
+function outsideOf(b: Emitter, box: readonly Side[], body: (rest: readonly Side[]) => void): void {
+  const [side, ...rest] = box
+  if (side === undefined) return
+  const { axis, low, high } = side
+  range(b, axis, b.int(0), b.int(low), () => body(rest))
+  range(b, axis, b.int(high), b.size(axis.extent), () => body(rest))
+  range(b, axis, b.int(low), b.int(high), () => outsideOf(b, rest, body))
 }

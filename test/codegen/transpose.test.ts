@@ -7,6 +7,7 @@ import { dtypes, type DType, type TypedArray } from '../../src/core/dtype.ts'
 import { layoutOf } from '../../src/core/layout.ts'
 import type { Expr, ExprBuilder } from '../../src/ir/expr.ts'
 import type { Group } from '../../src/ir/group.ts'
+import { printGroup } from '../../src/ir/print-group.ts'
 import { agreesInLoops, agreesOnWasm } from './agree.ts'
 import { Choices } from './fuzz/choices.ts'
 import { randomData } from './fuzz/random-data.ts'
@@ -90,7 +91,7 @@ describe('transposes agree with the interpreter', () => {
       try {
       agreesOnWasm(made.s, group, run, 0)
       agreesInLoops(made.s, group, run, 0)
-      } catch (e) { throw new Error(`seed ${seed}: ` + (e as Error).message) }
+      } catch (e) { console.log(printGroup(group), (e as Error).stack); throw new Error(`seed ${seed}: ` + (e as Error).message) }
     }
   })
 })
