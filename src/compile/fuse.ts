@@ -182,6 +182,8 @@ export function fuseInto(
       const image = coordinatesOf(group, store, load.index, offset)
       if (image === undefined)
         return refuse('where its elements are read does not follow from where they are stored')
+      if ('extents' in image && scans(consumer, image.axis))
+        return refuse('the reader adds up along an axis that would have to be taken apart')
       if ('extents' in image)
         return fuseInto(producer, splitAxis(consumer, image), buffer, result, refuse, inner)
       images.set(load, { ...image, value: store.value })
@@ -216,6 +218,12 @@ function traitsOf({ step: { group }, node, contracts }: ScheduledKernel): Kernel
     hasScan,
     contracts: contracts ?? (node.op.kind === 'contract' && reduces > 0),
   }
+}
+
+function scans({ step: { group } }: ScheduledKernel, axis: Axis): boolean {
+  let found = false
+  visitAll(rootsOf(group), (e) => (found ||= e.kind === 'scan' && e.axis === axis))
+  return found
 }
 
 // What is stored and loaded again must be what was computed: narrow integers wrap around in memory.

@@ -21,6 +21,13 @@ describe.each(readableBackends)('on %s', (device) => {
     expect(f.programs[0]!.arenaBytes).toBe(0)
   })
 
+  test('a running sum over all of what was turned round is a kernel of its own', () => {
+    const running = (x: Tensor) => x.flip({ axis: 0 }).reshape([-1]).cumsum({ axis: 0 })
+    const f = compile(running)
+    expect(numbers(f(a))).toEqual(numbers(running(a)))
+    expect(f.programs[0]!.kernelCount).toBe(2)
+  })
+
   test('what is returned as well is stored', () => {
     const both = (x: Tensor, y: Tensor) => {
       const sum = x.add(y)
