@@ -1,4 +1,4 @@
-/** @file Operations that go once over their operands: four million floats, and rows that are normalised. */
+/** @file Operations that go once over their operands: four million floats, rows that are normalised, images transposed. */
 
 import type { Case, Setup } from './harness.ts'
 import type { OnnxNode } from './onnx-model.ts'
@@ -19,6 +19,8 @@ interface Operation {
   readonly onnx: Omit<OnnxNode, 'inputs' | 'outputs'>
   /** Where the library has the operation. */
   readonly tfjs?: (tf: TfModule, a: TfTensor, b: TfTensor) => TfTensor
+  /** Of the result, where it is not that of the operands. */
+  readonly result?: readonly number[]
   /** Of the result relative to one row: a weight and a bias, which are further operands. */
   readonly isAffine?: boolean
 }
@@ -75,6 +77,18 @@ const OPERATIONS: Record<string, Operation> = {
     onnx: { op: 'LayerNormalization', attributes: { axis: -1, epsilon: { float: 1e-5 } } },
     isAffine: true,
   },
+  toNHWC: {
+    shape: [64, 64, 32, 32],
+    result: [64, 32, 32, 64],
+    tandem: (a) => a.permute([0, 2, 3, 1]).contiguous(),
+    onnx: { op: 'Transpose', attributes: { perm: [0, 2, 3, 1] } },
+  },
+  toNCHW: {
+    shape: [64, 32, 32, 64],
+    result: [64, 64, 32, 32],
+    tandem: (a) => a.permute([0, 3, 1, 2]).contiguous(),
+    onnx: { op: 'Transpose', attributes: { perm: [0, 3, 1, 2] } },
+  },
 }
 
 export const cases: Case[] = Object.entries(OPERATIONS).map(([op, operation]) => ({
@@ -116,7 +130,7 @@ function ortOperation(operation: Operation): Setup {
     () => ({
       nodes: [{ ...operation.onnx, inputs: inputs.map(({ name }) => name), outputs: ['y'] }],
       inputs,
-      outputs: [{ name: 'y', shape: operation.shape }],
+      outputs: [{ name: 'y', shape: operation.result ?? operation.shape }],
     }),
     (name) => {
       const { shape, seed } = inputs.find((input) => input.name === name)!

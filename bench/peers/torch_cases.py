@@ -163,6 +163,8 @@ def elementwise(op, shape):
         "sigmoid": lambda: torch.sigmoid(a),
         "softmax": lambda: torch.softmax(a, -1),
         "layerNorm": lambda: F.layer_norm(a, shape[-1:], weight, bias),
+        "toNHWC": lambda: a.permute(0, 2, 3, 1).contiguous(),
+        "toNCHW": lambda: a.permute(0, 3, 1, 2).contiguous(),
     }
     return Compute(compute[op])
 

@@ -36,7 +36,7 @@ test('a softmax over rows', () => {
   expect(printGroup(canonicalize(k.s, k.finish().group, false).group)).toMatchSnapshot()
 })
 
-test('a transposed and broadcast sum, which costs strides and no copy', () => {
+test('a transposed and broadcast sum, read in squares and written in rows', () => {
   const x = { dtype: 'float32', layout: layoutOf([40, 30], [1, 40]) } as const
   const k = new KernelBuilder('add', [x, operand([30]), operand([40, 30])])
   const axes = k.axes([40, 30])
