@@ -70,6 +70,8 @@ export function matchTranspose(
   const [across, crossing] = mostCrossed(loads, candidates, along)
   if (across === undefined) return undefined
   const side = traits.vectorBytes / 4
+  // Several results would be written a part of a vector at a time.
+  if (stores.length > 1 && extentOf([along]) < side) return undefined
   const values = stores.map((store) => store.value)
   const dtypes = stores.map((store) => group.buffers[store.buffer]!.dtype)
   const hasLanes = (exprs: readonly Expr[], axis: Axis) =>
