@@ -3,7 +3,7 @@ import type { Axis, Expr, Index } from '../ir/expr.ts'
 import { ExprBuilder } from '../ir/expr.ts'
 import type { BufferSpec, Group, Store } from '../ir/group.ts'
 import type { Coordinates, Linear, Split } from './fuse-index.ts'
-import type { Operand, ScheduledKernel } from './schedule.ts'
+import { scheduledCalls, type Operand, type ScheduledKernel } from './schedule.ts'
 
 /** What stands in the place of a load: a value that the producer stores, at these coordinates. */
 export interface Image extends Coordinates {
@@ -112,12 +112,18 @@ export function merge(
     stores,
     buffers,
   }
+  return { ...joined(producer, consumer), step: { s, group }, operands }
+}
+
+/** What the two have together, beside what is computed. */
+export function joined(
+  producer: ScheduledKernel,
+  consumer: ScheduledKernel,
+): Omit<ScheduledKernel, 'step' | 'operands' | 'contracts'> {
   return {
-    step: { s, group },
-    operands,
     params: [...consumer.params, ...producer.params],
     node: consumer.node,
-    calls: [...(producer.calls ?? [producer.node]), ...(consumer.calls ?? [consumer.node])],
+    calls: [...scheduledCalls(producer), ...scheduledCalls(consumer)],
     specialize: stricter(producer.specialize, consumer.specialize),
   }
 }

@@ -3,6 +3,7 @@ import type { Axis, Expr } from '../ir/expr.ts'
 import { rootsOf, visitAll, type BufferSpec, type Group } from '../ir/group.ts'
 import { debug } from '../util/config.ts'
 import { coordinatesOf, type Coordinates } from './fuse-index.ts'
+import { remembered } from './fuse-memo.ts'
 import { merge, splitAxis, type Image } from './fuse-merge.ts'
 import type { Graph } from './graph.ts'
 import { placeOf } from './graph.ts'
@@ -32,6 +33,7 @@ export function fuse(graph: Graph, schedule: Schedule, refused: Refused = () => 
   const leave = (buffer: number | undefined) => buffer !== undefined && leaving.add(buffer)
   for (const value of graph.outputs) leave(schedule.bufferOf.get(placeOf(value).base))
   for (const { value } of graph.updates) leave(schedule.bufferOf.get(placeOf(value).base))
+  const fuseAlike = remembered(fuseInto)
   const kernels: (Scheduled | undefined)[] = [...schedule.kernels]
   const touchedBy = touches(schedule)
   const move = (from: number, to: number) => {
@@ -56,7 +58,7 @@ export function fuse(graph: Graph, schedule: Schedule, refused: Refused = () => 
       // Maps of several results go on as they are; sums in another kernel might be added up in another order.
       const goesOn = producer.step.group.stores.length > 1 && isMap(producer)
       if (users.length === 2 && !leaving.has(buffer) && !goesOn) {
-        const fused = fuseInto(producer, consumer, buffer, 'dissolve', refuse)
+        const fused = fuseAlike(producer, consumer, buffer, 'dissolve', refuse, nothing)
         if (fused === undefined) return false
         touchedBy[buffer]!.clear()
         move(p, c)
@@ -79,7 +81,7 @@ export function fuse(graph: Graph, schedule: Schedule, refused: Refused = () => 
         !leaving.has(x) && [...touchedBy[x]!].every((k) => k === c || k === p)
       const inner = new Set(isMap(producer) ? storedBy(producer).filter(isInner) : [])
       const fused = isReady
-        ? fuseInto(producer, consumer, buffer, 'keep', refuse, inner)
+        ? fuseAlike(producer, consumer, buffer, 'keep', refuse, inner)
         : refuse(
             'it has results that are wanted elsewhere too, and other operands are computed between the two',
           )
@@ -99,8 +101,8 @@ const isKernel = (scheduled: Scheduled): scheduled is ScheduledKernel => 'step' 
 const storedBy = ({ step: { group }, operands }: ScheduledKernel): number[] =>
   group.stores.map((store) => operands[store.buffer]!.buffer)
 
-function isMap(kernel: ScheduledKernel): boolean {
-  const { reduces, hasScan } = traitsOf(kernel)
+function isMap({ step: { group } }: ScheduledKernel): boolean {
+  const { reduces, hasScan } = groupTraitsOf(group)
   return reduces === 0 && !hasScan
 }
 
@@ -132,17 +134,21 @@ const most = { expressions: 400, buffers: 24, stores: 4 }
 
 type Refuse = (reason: string) => undefined
 
+export type FuseInto = typeof fuseInto
+
+const nothing: ReadonlySet<number> = new Set()
+
 /**
  * The two as one, or undefined where they do not fit or it would not pay. `buffer` is what lies between; it
  * is stored all the same if it is to be kept, and so are other results but `inner`.
  */
-export function fuseInto(
+function fuseInto(
   producer: ScheduledKernel,
   consumer: ScheduledKernel,
   buffer: number,
   result: 'dissolve' | 'keep',
-  refuse: Refuse = () => undefined,
-  inner: ReadonlySet<number> = new Set(),
+  refuse: Refuse,
+  inner: ReadonlySet<number>,
 ): ScheduledKernel | undefined {
   const { group } = producer.step
   const { stores } = group
@@ -191,14 +197,27 @@ export function fuseInto(
   return { ...merge(producer, consumer, images, kept), contracts: p.contracts }
 }
 
-interface KernelTraits {
+interface GroupTraits {
   readonly expressions: number
   readonly reduces: number
   readonly hasScan: boolean
+}
+
+interface KernelTraits extends GroupTraits {
   readonly contracts: boolean
 }
 
 function traitsOf({ step: { group }, node, contracts }: ScheduledKernel): KernelTraits {
+  const traits = groupTraitsOf(group)
+  const { reduces } = traits
+  return { ...traits, contracts: contracts ?? (node.op.kind === 'contract' && reduces > 0) }
+}
+
+const knownTraits = new WeakMap<Group, GroupTraits>()
+
+function groupTraitsOf(group: Group): GroupTraits {
+  let traits = knownTraits.get(group)
+  if (traits !== undefined) return traits
   let expressions = 0
   let reduces = 0
   let hasScan = false
@@ -207,12 +226,8 @@ function traitsOf({ step: { group }, node, contracts }: ScheduledKernel): Kernel
     if (e.kind === 'reduce') reduces++
     if (e.kind === 'scan') hasScan = true
   })
-  return {
-    expressions,
-    reduces,
-    hasScan,
-    contracts: contracts ?? (node.op.kind === 'contract' && reduces > 0),
-  }
+  knownTraits.set(group, (traits = { expressions, reduces, hasScan }))
+  return traits
 }
 
 // What is stored and loaded again must be what was computed: narrow integers wrap around in memory.

@@ -104,13 +104,14 @@ export function scheduleGraph(graph: Graph): Schedule {
   const buffers: Buffer[] = []
   const bufferOf = new Map<Value, number>()
   const kernels: Scheduled[] = []
+  const lower = lowerAlike()
   for (const node of graph.nodes) {
     if (node.kind === 'view') continue
     for (const value of node.results) {
       const bytes = bytesFor(dtypes[value.dtype].bytes, sizeOf(value.shape))
       bufferOf.set(value, buffers.push({ bytes, value }) - 1)
     }
-    if (node.kind === 'call') kernels.push(...kernelsOf(node, buffers, bufferOf))
+    if (node.kind === 'call') kernels.push(...kernelsOf(node, buffers, bufferOf, lower))
     if (node.kind === 'control') {
       const operands = [...node.inputs, ...node.results].map((x) => {
         const { base, offset } = placeOf(x)
@@ -122,13 +123,31 @@ export function scheduleGraph(graph: Graph): Schedule {
   return { buffers, bufferOf, kernels }
 }
 
+type Lower = (call: CallNode) => ReturnType<typeof lowerCall>
+
+/** Calls that are alike, as those of equal layers, are lowered once: their kernels have the very same group. */
+function lowerAlike(): Lower {
+  const known = new Map<Op, Map<string, ReturnType<Lower>>>()
+  return ({ op, attributes, key, inputs }) => {
+    let calls = known.get(op)
+    if (calls === undefined) known.set(op, (calls = new Map()))
+    const specs = specsOf(inputs)
+    let written = key
+    for (const { dtype, layout, scalar } of specs) written += `|${dtype}${scalar ?? layout.id}`
+    let lowered = calls.get(written)
+    if (lowered === undefined) calls.set(written, (lowered = lowerCall(op, specs, attributes)))
+    return lowered
+  }
+}
+
 function kernelsOf(
   node: CallNode,
   buffers: Buffer[],
   bufferOf: ReadonlyMap<Value, number>,
+  lower: Lower,
 ): ScheduledKernel[] {
-  const { op, attributes, inputs, results } = node
-  const { temporaries, steps } = lowerCall(op, specsOf(inputs), attributes)
+  const { op, inputs, results } = node
+  const { temporaries, steps } = lower(node)
   const operands: (Operand | undefined)[] = inputs.map((x) => {
     if (!isValue(x)) return undefined
     const { base, offset } = placeOf(x)
