@@ -131,7 +131,7 @@ export function joined(
 const stricter = (a: ScheduledKernel['specialize'], b: ScheduledKernel['specialize']) =>
   a === true || b === true ? true : a === 'round' || b === 'round' ? 'round' : false
 
-const joinNames = (a: string, b: string): string => {
+export const joinNames = (a: string, b: string): string => {
   const joined = `${a}+${b}`
   return joined.length <= 60 ? joined : `${joined.slice(0, 57)}...`
 }

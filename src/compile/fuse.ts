@@ -2,12 +2,13 @@
 import type { Axis, Expr } from '../ir/expr.ts'
 import { rootsOf, visitAll, type BufferSpec, type Group } from '../ir/group.ts'
 import { debug } from '../util/config.ts'
+import { withoutCopies } from './copies.ts'
 import { coordinatesOf, type Coordinates } from './fuse-index.ts'
 import { remembered } from './fuse-memo.ts'
 import { merge, splitAxis, type Image } from './fuse-merge.ts'
 import type { Graph } from './graph.ts'
 import { placeOf } from './graph.ts'
-import { printSchedule, scheduledCalls } from './schedule.ts'
+import { isAgainAfter, isKernel, printSchedule, writes } from './schedule.ts'
 import type { Schedule, Scheduled, ScheduledKernel } from './schedule.ts'
 
 /** Hears why the kernel that writes a buffer was not fused with one that reads it; the last word counts. */
@@ -93,10 +94,9 @@ export function fuse(graph: Graph, schedule: Schedule, refused: Refused = () => 
     }
     while (kernels[c] !== undefined && consumer.operands.some((x) => tryOne(x.buffer)));
   }
-  return { ...schedule, kernels: kernels.filter((k) => k !== undefined) }
+  const fused = { ...schedule, kernels: kernels.filter((k) => k !== undefined) }
+  return withoutCopies(fused, leaving, refused)
 }
-
-const isKernel = (scheduled: Scheduled): scheduled is ScheduledKernel => 'step' in scheduled
 
 const storedBy = ({ step: { group }, operands }: ScheduledKernel): number[] =>
   group.stores.map((store) => operands[store.buffer]!.buffer)
@@ -104,20 +104,6 @@ const storedBy = ({ step: { group }, operands }: ScheduledKernel): number[] =>
 function isMap({ step: { group } }: ScheduledKernel): boolean {
   const { reduces, hasScan } = groupTraitsOf(group)
   return reduces === 0 && !hasScan
-}
-
-function writes(scheduled: Scheduled, buffer: number): boolean {
-  const isWritten = (i: number) =>
-    isKernel(scheduled)
-      ? scheduled.step.group.buffers[i]!.access !== 'read'
-      : i >= scheduled.node.inputs.length
-  return scheduled.operands.some((x, i) => x.buffer === buffer && isWritten(i))
-}
-
-/** Whether a kernel has calls that are repeated, and another one does not belong to the same repetition. */
-function isAgainAfter(before: ScheduledKernel, kernel: ScheduledKernel): boolean {
-  const runs = new Set(scheduledCalls(before).map(({ again }) => again))
-  return scheduledCalls(kernel).some(({ again }) => again !== undefined && !runs.has(again))
 }
 
 /** The kernels that touch each buffer. */

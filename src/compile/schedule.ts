@@ -72,6 +72,23 @@ export function scheduledCalls(scheduled: Scheduled): readonly CallNode[] {
   return scheduled.calls ?? [scheduled.node]
 }
 
+export const isKernel = (scheduled: Scheduled): scheduled is ScheduledKernel => 'step' in scheduled
+
+/** Whether a kernel, a branch or a loop writes a buffer. */
+export function writes(scheduled: Scheduled, buffer: number): boolean {
+  const isWritten = (i: number) =>
+    isKernel(scheduled)
+      ? scheduled.step.group.buffers[i]!.access !== 'read'
+      : i >= scheduled.node.inputs.length
+  return scheduled.operands.some((x, i) => x.buffer === buffer && isWritten(i))
+}
+
+/** Whether a kernel has calls that are repeated, and another one does not belong to the same repetition. */
+export function isAgainAfter(before: ScheduledKernel, kernel: ScheduledKernel): boolean {
+  const runs = new Set(scheduledCalls(before).map(({ again }) => again))
+  return scheduledCalls(kernel).some(({ again }) => again !== undefined && !runs.has(again))
+}
+
 /** One line per kernel: its name, what it reads and what it writes. */
 export function printSchedule({ buffers, kernels }: Schedule): string {
   const name = (operand: Operand, dtype: string) => {
