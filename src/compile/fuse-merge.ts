@@ -3,7 +3,7 @@ import type { Axis, Expr, Index } from '../ir/expr.ts'
 import { ExprBuilder } from '../ir/expr.ts'
 import type { BufferSpec, Group, Store } from '../ir/group.ts'
 import type { Coordinates, Linear, Split } from './fuse-index.ts'
-import type { Operand, ScheduledKernel } from './schedule.ts'
+import { scheduledCalls, type Operand, type ScheduledKernel } from './schedule.ts'
 
 /** What stands in the place of a load: a value that the producer stores, at these coordinates. */
 export interface Image extends Coordinates {
@@ -112,12 +112,18 @@ export function merge(
     stores,
     buffers,
   }
+  return { ...joined(producer, consumer), step: { s, group }, operands }
+}
+
+/** What the two have together, beside what is computed. */
+export function joined(
+  producer: ScheduledKernel,
+  consumer: ScheduledKernel,
+): Omit<ScheduledKernel, 'step' | 'operands' | 'contracts'> {
   return {
-    step: { s, group },
-    operands,
     params: [...consumer.params, ...producer.params],
     node: consumer.node,
-    calls: [...(producer.calls ?? [producer.node]), ...(consumer.calls ?? [consumer.node])],
+    calls: [...scheduledCalls(producer), ...scheduledCalls(consumer)],
     specialize: stricter(producer.specialize, consumer.specialize),
   }
 }
@@ -125,7 +131,7 @@ export function merge(
 const stricter = (a: ScheduledKernel['specialize'], b: ScheduledKernel['specialize']) =>
   a === true || b === true ? true : a === 'round' || b === 'round' ? 'round' : false
 
-const joinNames = (a: string, b: string): string => {
+export const joinNames = (a: string, b: string): string => {
   const joined = `${a}+${b}`
   return joined.length <= 60 ? joined : `${joined.slice(0, 57)}...`
 }

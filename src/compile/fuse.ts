@@ -3,11 +3,13 @@ import { strideOf } from '../codegen/merge-axes.ts'
 import type { Axis, Expr, Index } from '../ir/expr.ts'
 import { rootsOf, visitAll, type BufferSpec, type Group } from '../ir/group.ts'
 import { debug } from '../util/config.ts'
+import { withoutCopies } from './copies.ts'
 import { coordinatesOf, type Coordinates } from './fuse-index.ts'
+import { remembered } from './fuse-memo.ts'
 import { merge, splitAxis, type Image } from './fuse-merge.ts'
 import type { Graph } from './graph.ts'
 import { placeOf } from './graph.ts'
-import { printSchedule, scheduledCalls } from './schedule.ts'
+import { isAgainAfter, isKernel, printSchedule, writes } from './schedule.ts'
 import type { Schedule, Scheduled, ScheduledKernel } from './schedule.ts'
 
 /** Hears why the kernel that writes a buffer was not fused with one that reads it; the last word counts. */
@@ -35,6 +37,7 @@ export function fuse(graph: Graph, schedule: Schedule, refused: Refused = () => 
   const leave = (buffer: number | undefined) => buffer !== undefined && leaving.add(buffer)
   for (const value of graph.outputs) leave(schedule.bufferOf.get(placeOf(value).base))
   for (const { value } of graph.updates) leave(schedule.bufferOf.get(placeOf(value).base))
+  const fuseAlike = remembered(fuseInto)
   const kernels: (Scheduled | undefined)[] = [...schedule.kernels]
   const touchedBy = touches(schedule)
   const move = (from: number, to: number) => {
@@ -59,7 +62,7 @@ export function fuse(graph: Graph, schedule: Schedule, refused: Refused = () => 
       // Maps of several results go on as they are; sums in another kernel might be added up in another order.
       const goesOn = producer.step.group.stores.length > 1 && isMap(producer)
       if (users.length === 2 && !leaving.has(buffer) && !goesOn) {
-        const fused = fuseInto(producer, consumer, buffer, 'dissolve', refuse)
+        const fused = fuseAlike(producer, consumer, buffer, 'dissolve', refuse, nothing)
         if (fused === undefined) return false
         touchedBy[buffer]!.clear()
         move(p, c)
@@ -82,7 +85,7 @@ export function fuse(graph: Graph, schedule: Schedule, refused: Refused = () => 
         !leaving.has(x) && [...touchedBy[x]!].every((k) => k === c || k === p)
       const inner = new Set(isMap(producer) ? storedBy(producer).filter(isInner) : [])
       const fused = isReady
-        ? fuseInto(producer, consumer, buffer, 'keep', refuse, inner)
+        ? fuseAlike(producer, consumer, buffer, 'keep', refuse, inner)
         : refuse(
             'it has results that are wanted elsewhere too, and other operands are computed between the two',
           )
@@ -94,31 +97,16 @@ export function fuse(graph: Graph, schedule: Schedule, refused: Refused = () => 
     }
     while (kernels[c] !== undefined && consumer.operands.some((x) => tryOne(x.buffer)));
   }
-  return { ...schedule, kernels: kernels.filter((k) => k !== undefined) }
+  const fused = { ...schedule, kernels: kernels.filter((k) => k !== undefined) }
+  return withoutCopies(fused, leaving, refused)
 }
-
-const isKernel = (scheduled: Scheduled): scheduled is ScheduledKernel => 'step' in scheduled
 
 const storedBy = ({ step: { group }, operands }: ScheduledKernel): number[] =>
   group.stores.map((store) => operands[store.buffer]!.buffer)
 
-function isMap(kernel: ScheduledKernel): boolean {
-  const { reduces, hasScan } = traitsOf(kernel)
+function isMap({ step: { group } }: ScheduledKernel): boolean {
+  const { reduces, hasScan } = groupTraitsOf(group)
   return reduces === 0 && !hasScan
-}
-
-function writes(scheduled: Scheduled, buffer: number): boolean {
-  const isWritten = (i: number) =>
-    isKernel(scheduled)
-      ? scheduled.step.group.buffers[i]!.access !== 'read'
-      : i >= scheduled.node.inputs.length
-  return scheduled.operands.some((x, i) => x.buffer === buffer && isWritten(i))
-}
-
-/** Whether a kernel has calls that are repeated, and another one does not belong to the same repetition. */
-function isAgainAfter(before: ScheduledKernel, kernel: ScheduledKernel): boolean {
-  const runs = new Set(scheduledCalls(before).map(({ again }) => again))
-  return scheduledCalls(kernel).some(({ again }) => again !== undefined && !runs.has(again))
 }
 
 /** The kernels that touch each buffer. */
@@ -135,17 +123,21 @@ const most = { expressions: 400, buffers: 24, stores: 4 }
 
 type Refuse = (reason: string) => undefined
 
+export type FuseInto = typeof fuseInto
+
+const nothing: ReadonlySet<number> = new Set()
+
 /**
  * The two as one, or undefined where they do not fit or it would not pay. `buffer` is what lies between; it
  * is stored all the same if it is to be kept, and so are other results but `inner`.
  */
-export function fuseInto(
+function fuseInto(
   producer: ScheduledKernel,
   consumer: ScheduledKernel,
   buffer: number,
   result: 'dissolve' | 'keep',
-  refuse: Refuse = () => undefined,
-  inner: ReadonlySet<number> = new Set(),
+  refuse: Refuse,
+  inner: ReadonlySet<number>,
 ): ScheduledKernel | undefined {
   const { group } = producer.step
   const { stores } = group
@@ -196,14 +188,27 @@ export function fuseInto(
   return { ...merge(producer, consumer, images, kept), contracts: p.contracts }
 }
 
-interface KernelTraits {
+interface GroupTraits {
   readonly expressions: number
   readonly reduces: number
   readonly hasScan: boolean
+}
+
+interface KernelTraits extends GroupTraits {
   readonly contracts: boolean
 }
 
 function traitsOf({ step: { group }, node, contracts }: ScheduledKernel): KernelTraits {
+  const traits = groupTraitsOf(group)
+  const { reduces } = traits
+  return { ...traits, contracts: contracts ?? (node.op.kind === 'contract' && reduces > 0) }
+}
+
+const knownTraits = new WeakMap<Group, GroupTraits>()
+
+function groupTraitsOf(group: Group): GroupTraits {
+  let traits = knownTraits.get(group)
+  if (traits !== undefined) return traits
   let expressions = 0
   let reduces = 0
   let hasScan = false
@@ -212,12 +217,8 @@ function traitsOf({ step: { group }, node, contracts }: ScheduledKernel): Kernel
     if (e.kind === 'reduce') reduces++
     if (e.kind === 'scan') hasScan = true
   })
-  return {
-    expressions,
-    reduces,
-    hasScan,
-    contracts: contracts ?? (node.op.kind === 'contract' && reduces > 0),
-  }
+  knownTraits.set(group, (traits = { expressions, reduces, hasScan }))
+  return traits
 }
 
 function scans({ step: { group } }: ScheduledKernel, axis: Axis): boolean {

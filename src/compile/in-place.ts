@@ -1,6 +1,6 @@
 /** @file Which results may be written over an operand of the same kernel. */
 import { freeAxes, type Expr, type Index } from '../ir/expr.ts'
-import { rootsOf, visitAll } from '../ir/group.ts'
+import { rootsOf, visitAll, type Group } from '../ir/group.ts'
 import type { ScheduledKernel } from './schedule.ts'
 
 /**
@@ -8,7 +8,22 @@ import type { ScheduledKernel } from './schedule.ts'
  * each element must be read where it is written, by the same point, and before. A kernel with a reduction
  * reads its operands when a part of the result is already there, so it may not.
  */
-export function mayOverwrite(
+export function mayOverwrite(kernel: ScheduledKernel, from: number, to: number): boolean {
+  const { group } = kernel.step
+  let answers = known.get(group)
+  if (answers === undefined) known.set(group, (answers = new Map()))
+  let key = ''
+  for (const { buffer, offset } of kernel.operands)
+    key += buffer === from ? `f${offset}` : buffer === to ? `t${offset}` : '-'
+  let answer = answers.get(key)
+  if (answer === undefined) answers.set(key, (answer = findWhether(kernel, from, to)))
+  return answer
+}
+
+/** Of kernels that are alike, as those of equal layers, the answer is the same. */
+const known = new WeakMap<Group, Map<string, boolean>>()
+
+function findWhether(
   { step: { group }, operands }: ScheduledKernel,
   from: number,
   to: number,

@@ -72,6 +72,23 @@ export function scheduledCalls(scheduled: Scheduled): readonly CallNode[] {
   return scheduled.calls ?? [scheduled.node]
 }
 
+export const isKernel = (scheduled: Scheduled): scheduled is ScheduledKernel => 'step' in scheduled
+
+/** Whether a kernel, a branch or a loop writes a buffer. */
+export function writes(scheduled: Scheduled, buffer: number): boolean {
+  const isWritten = (i: number) =>
+    isKernel(scheduled)
+      ? scheduled.step.group.buffers[i]!.access !== 'read'
+      : i >= scheduled.node.inputs.length
+  return scheduled.operands.some((x, i) => x.buffer === buffer && isWritten(i))
+}
+
+/** Whether a kernel has calls that are repeated, and another one does not belong to the same repetition. */
+export function isAgainAfter(before: ScheduledKernel, kernel: ScheduledKernel): boolean {
+  const runs = new Set(scheduledCalls(before).map(({ again }) => again))
+  return scheduledCalls(kernel).some(({ again }) => again !== undefined && !runs.has(again))
+}
+
 /** One line per kernel: its name, what it reads and what it writes. */
 export function printSchedule({ buffers, kernels }: Schedule): string {
   const name = (operand: Operand, dtype: string) => {
@@ -104,13 +121,14 @@ export function scheduleGraph(graph: Graph): Schedule {
   const buffers: Buffer[] = []
   const bufferOf = new Map<Value, number>()
   const kernels: Scheduled[] = []
+  const lower = lowerAlike()
   for (const node of graph.nodes) {
     if (node.kind === 'view') continue
     for (const value of node.results) {
       const bytes = bytesFor(dtypes[value.dtype].bytes, sizeOf(value.shape))
       bufferOf.set(value, buffers.push({ bytes, value }) - 1)
     }
-    if (node.kind === 'call') kernels.push(...kernelsOf(node, buffers, bufferOf))
+    if (node.kind === 'call') kernels.push(...kernelsOf(node, buffers, bufferOf, lower))
     if (node.kind === 'control') {
       const operands = [...node.inputs, ...node.results].map((x) => {
         const { base, offset } = placeOf(x)
@@ -122,13 +140,31 @@ export function scheduleGraph(graph: Graph): Schedule {
   return { buffers, bufferOf, kernels }
 }
 
+type Lower = (call: CallNode) => ReturnType<typeof lowerCall>
+
+/** Calls that are alike, as those of equal layers, are lowered once: their kernels have the very same group. */
+function lowerAlike(): Lower {
+  const known = new Map<Op, Map<string, ReturnType<Lower>>>()
+  return ({ op, attributes, key, inputs }) => {
+    let calls = known.get(op)
+    if (calls === undefined) known.set(op, (calls = new Map()))
+    const specs = specsOf(inputs)
+    let written = key
+    for (const { dtype, layout, scalar } of specs) written += `|${dtype}${scalar ?? layout.id}`
+    let lowered = calls.get(written)
+    if (lowered === undefined) calls.set(written, (lowered = lowerCall(op, specs, attributes)))
+    return lowered
+  }
+}
+
 function kernelsOf(
   node: CallNode,
   buffers: Buffer[],
   bufferOf: ReadonlyMap<Value, number>,
+  lower: Lower,
 ): ScheduledKernel[] {
-  const { op, attributes, inputs, results } = node
-  const { temporaries, steps } = lowerCall(op, specsOf(inputs), attributes)
+  const { op, inputs, results } = node
+  const { temporaries, steps } = lower(node)
   const operands: (Operand | undefined)[] = inputs.map((x) => {
     if (!isValue(x)) return undefined
     const { base, offset } = placeOf(x)

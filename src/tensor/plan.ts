@@ -132,8 +132,13 @@ export function prepareKernels(
   }[],
 ): PreparedKernel[] {
   const known = new Map<string, PreparedKernel>()
+  // Most are the same group, so that nothing need be written out.
+  const texts = new Map<Group, string>()
   return kernels.map(({ step, specialize }) => {
-    const written = `${specialize}|${groupKey(step.group)}`
+    const { group } = step
+    let text = texts.get(group)
+    if (text === undefined) texts.set(group, (text = groupKey(group)))
+    const written = `${specialize}|${text}`
     let prepared = known.get(written)
     if (prepared === undefined) known.set(written, (prepared = prepareKernel(step, specialize)))
     return prepared

@@ -1,4 +1,5 @@
 /** @file Memory of the cpu backend: slabs, the pool of large buffers, what is forgotten, and guarded blocks. */
+import { existsSync } from 'node:fs'
 import fc from 'fast-check'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { memoryStats, ones, tensor } from 'tandem'
@@ -141,6 +142,45 @@ describeMachineCode('cpu memory', () => {
     }
     expect(megabytes() - before).toBeLessThan(900)
     expect(memoryStats(device).current).toBeLessThan(900 << 20)
+  })
+})
+
+/** Others than glibc have no such switch. */
+const isGlibc =
+  'glibcVersionRuntime' in (process.report.getReport() as unknown as { header: object }).header
+
+describeMachineCode('large pages', () => {
+  test.skipIf(!isGlibc)('buffers share them with their neighbours', async () => {
+    const programs = await childPrograms(`
+      export { CpuMemory } from '@/src/backend/cpu/memory.ts'
+      export { loadNative } from '@/src/backend/cpu/native.ts'`)
+    const { output, complaint } = await programs.run(`
+      import { CpuMemory, loadNative } from './library.mjs'
+      import { readFileSync } from 'node:fs'
+      const memory = new CpuMemory(loadNative())
+      const blocks = []
+      for (let i = 0; i < 60; i++) {
+        blocks.push(memory.allocate(1_700_000))
+        blocks.at(-1).u8.fill(1)
+      }
+      // Of each mapping: from where to where, and whether large pages were wished. A system without them has no such flag.
+      const parts = readFileSync('/proc/self/smaps', 'utf8').split(/\\n(?=[0-9a-f]+-[0-9a-f]+ )/)
+      const mappings = parts.map((text) => ({
+        ...text.match(/^(?<from>[0-9a-f]+)-(?<to>[0-9a-f]+)/).groups,
+        isLarge: / hg/.test(text),
+      }))
+      const whole = new Set()
+      for (const { address, bytes } of blocks) {
+        const inside = mappings.filter((x) => parseInt(x.from, 16) < address + bytes && parseInt(x.to, 16) > address)
+        for (const x of inside) whole.add(x)
+      }
+      console.log(JSON.stringify({ count: whole.size, large: [...whole].every((x) => x.isLarge) }))`)
+    programs.remove()
+    expect(complaint).toBe('')
+    const { count, large } = JSON.parse(output) as { count: number; large: boolean }
+    if (existsSync('/sys/kernel/mm/transparent_hugepage')) expect(large).toBe(true)
+    // Large pages do not lie across mappings.
+    expect(count).toBeLessThan(6)
   })
 })
 

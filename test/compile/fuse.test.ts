@@ -1,6 +1,8 @@
 /** @file Which kernels a program has: chains whose results are read several times are one, and what is wanted stays. */
 import { describe, expect, test } from 'vitest'
-import { compile, randn, type Tensor } from 'tandem'
+import { compile, grad, randn, type Tensor } from 'tandem'
+import { fuse } from '../../src/compile/fuse.ts'
+import { scheduleGraph } from '../../src/compile/schedule.ts'
 import { readableBackends } from '../devices.ts'
 
 const numbers = (t: Tensor) => [...t.dataSync()]
@@ -47,4 +49,45 @@ describe.each(readableBackends)('on %s', (device) => {
     const f = compile(all)
     expect(f(a, b).map(numbers)).toEqual(all(a, b).map(numbers))
   })
+})
+
+describe.each(readableBackends)('equal layers on %s', (device) => {
+  const size = 12
+  const norm = (x: Tensor) => x.layerNorm({ normalizedShape: [size] })
+
+  const layers: readonly ((x: Tensor, w: Tensor) => Tensor)[] = [
+    (x, w) => norm(x).matmul(w).gelu().add(x),
+    // The same reduction twice in one kernel.
+    (x, w) =>
+      norm(x)
+        .mul(norm(x.mul(w.slice(0))))
+        .add(x),
+    (x, w) => x.softmax({ axis: 1 }).add(x.matmul(w).softmax({ axis: 1 })),
+    (x, w) =>
+      x
+        .sub(x.max({ axis: 1, keepDims: true }))
+        .exp()
+        .mul(x.matmul(w).tanh()),
+    (x) => x.transpose().contiguous().reshape([5, size]).relu().add(1),
+  ]
+
+  test.each(layers.map((layer, i) => [i, layer] as const))(
+    '%i: one more adds no kernel that is new, with the same bits',
+    (_, layer) => {
+      const weights = [1, 2, 3, 4].map(() => randn([size, size], { device }).mul(0.3))
+      const results = (x: Tensor, count: number) => {
+        const stack = (z: Tensor) => weights.slice(0, count).reduce((y, w) => layer(y, w), z)
+        return [stack(x), grad((z: Tensor) => stack(z).sum())(x)]
+      }
+      const x = randn([5, size], { device })
+      const f = compile(results)
+      for (const count of [3, 4])
+        expect(f(x, count).map(numbers)).toEqual(results(x, count).map(numbers))
+      const [three, four] = f.programs.map(({ graph }) => {
+        const { kernels } = fuse(graph, scheduleGraph(graph))
+        return new Set(kernels.map((kernel) => 'step' in kernel && kernel.step.group)).size
+      })
+      expect(four).toBe(three)
+    },
+  )
 })

@@ -26,12 +26,9 @@ import { detectFeatures, type CpuFeatures } from './features.ts'
 import { GuardMemory } from './guard-memory.ts'
 import { CpuMemory } from './memory.ts'
 import { packKernel, unpackKernel, type KernelRecord } from './kernel-record.ts'
-import { loadNative, type Native } from './native.ts'
+import { largePage, loadNative, type Native } from './native.ts'
 import { CpuProgram } from './program.ts'
 import { defaultThreads, threadLimit, ThreadPool } from './threads.ts'
-
-/** What wishes for large pages count in, and start at multiples of. */
-const largePage = 2 << 20
 
 export class CpuBackend implements Backend, Launcher {
   readonly name = 'cpu'

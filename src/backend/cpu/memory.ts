@@ -96,8 +96,15 @@ export class CpuMemory implements BlockAllocator {
     const buffer = this.#newBuffer(bytes + 64)
     const address = this.#native.addressOf(buffer)
     const base = Math.ceil(address / 64) * 64
-    if (bytes >= largePages) this.#native.wishLargePages(base, bytes)
+    if (bytes >= largePages) this.#wishLargePages(base, bytes)
     return { buffer, start: base - address, base, bytes }
+  }
+
+  // Also for what comes after it: a page that several buffers lie in is large only if that was wished before
+  // the first of them was written.
+  #wishLargePages(base: number, bytes: number): void {
+    const end = Math.max(base + bytes, this.#native.heapEnd())
+    this.#native.wishLargePages(base, end - base)
   }
 
   #newBuffer(bytes: number): ArrayBuffer {
@@ -145,8 +152,8 @@ const smallLimit = 16 << 10
 const tinyLines = 4
 /** Freed blocks of one size that wait for reuse. */
 const waitingLimit = 256
-/** Buffers from this size on are worth large pages: one fault instead of 512. */
-const largePages = 1 << 20
+/** Buffers from this size on are worth large pages: neighbours share a fault instead of having 64 each. */
+const largePages = 256 << 10
 const countEvery = 32 << 20
 
 /** Eight sizes per power of two, in whole pages: little is wasted, and blocks of similar size meet. */

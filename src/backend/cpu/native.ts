@@ -28,8 +28,10 @@ export interface Native {
   /** The system's numbers for this process and for the thread that calls. */
   readonly processId: number
   readonly threadId: number
-  /** Asks for large pages where a buffer will be; a wish only. */
+  /** Asks for large pages wherever one would touch a buffer; a wish only. */
   wishLargePages(address: number, bytes: number): void
+  /** Where the heap that buffers come from ends, with room for the next ones; 0 where that is not known. */
+  heapEnd(): number
   /** Lets the C library keep the pages of freed buffers for the next ones, up to so many bytes. */
   keepFreedPages(bytes: number): void
 }
@@ -94,10 +96,14 @@ const mapFlags = 0x22
 const calls = { gettid: 186, futex: 202, wake: 129 }
 /** MADV_HUGEPAGE. */
 const hugePages = 14
+/** What a wish for large pages is about, and starts at multiples of. */
+export const largePage = 2 << 20
 /** SIG_SETMASK. */
 const setMask = 2
-/** M_TRIM_THRESHOLD, and M_MMAP_MAX: how many blocks may be mapped by themselves, and so unmapped when they are freed. */
-const [trimThreshold, mapMost] = [-1, -4]
+/** M_TRIM_THRESHOLD, M_TOP_PAD, and M_MMAP_MAX: how many blocks may be mapped by themselves, and so unmapped when they are freed. */
+const [trimThreshold, topPad, mapMost] = [-1, -2, -4]
+/** Bytes that the heap grows by at least. */
+const heapGrowth = 64 << 20
 
 function bind(koffi: Koffi): Native {
   const find = finder(koffi)
@@ -112,6 +118,7 @@ function bind(koffi: Koffi): Native {
   const yieldNow = find('sched_yield', 'int', [])
   const systemCall = find('syscall', 'long', ['long', 'uintptr_t', 'uintptr_t', 'uintptr_t'])
   const mallopt = optional(() => find('mallopt', 'int', ['int', 'int']))
+  const sbrk = optional(() => find('sbrk', 'intptr_t', ['intptr_t']))
   const prototypes: unknown[] = []
 
   return {
@@ -146,14 +153,17 @@ function bind(koffi: Koffi): Native {
     processId: (globalThis as { process?: Host }).process?.pid ?? 0,
     threadId: Number(systemCall(calls.gettid, 0, 0, 0)),
     wishLargePages(address, bytes) {
-      const begin = Math.ceil(address / 4096) * 4096
-      const end = Math.floor((address + bytes) / 4096) * 4096
-      if (end > begin) madvise(begin, end - begin, hugePages)
+      const begin = Math.floor(address / largePage) * largePage
+      const end = Math.ceil((address + bytes) / largePage) * largePage
+      madvise(begin, end - begin, hugePages)
     },
+    heapEnd: () => Math.max(0, (sbrk?.(0) as number | undefined) ?? 0),
     keepFreedPages(bytes) {
       // Fresh pages cost more than the work on them. Only glibc has these switches.
       mallopt?.(mapMost, 0)
       mallopt?.(trimThreshold, Math.min(bytes, 2 ** 31 - 1))
+      // A large page never lies across what two growths of the heap gave: they should be few.
+      mallopt?.(topPad, heapGrowth)
     },
   }
 }
