@@ -67,6 +67,8 @@ export interface CompiledProgram {
   readonly packedBytes: number
   /** Milliseconds that tracing and compiling took; a backward program is compiled when it is first wanted. */
   readonly madeIn: number
+  /** Kernels, by number, that run at the same time as the one before: none of them reads or writes what another writes. */
+  readonly joined: ReadonlySet<number>
   /** The tiles that `tune` chose, by the number of the kernel. */
   readonly tiles: ReadonlyMap<number, TunedTile>
   /** What backward() of the results runs, if they have gradients. */
@@ -156,12 +158,21 @@ export function compile<F extends AnyFunction>(fn: F, options: CompileOptions = 
 }
 
 function reportOf({ program, backward, madeIn }: Entry): CompiledProgram {
-  const report = ({ graph, backend, kernelCount, arenaBytes, packedBytes, tiles }: Program) => ({
+  const report = ({
+    graph,
+    backend,
+    kernelCount,
+    arenaBytes,
+    packedBytes,
+    joined,
+    tiles,
+  }: Program) => ({
     graph,
     backend: backend.name,
     kernelCount,
     arenaBytes,
     packedBytes,
+    joined,
     tiles,
   })
   return {
