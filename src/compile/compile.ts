@@ -12,6 +12,7 @@ import type { Graph } from './graph.ts'
 import { jointBudget, JointProgram, type TracedGradients } from './joint.ts'
 import { runPasses, switchNames, type PassSwitches } from './passes.ts'
 import { Program } from './program.ts'
+import { kernelsText } from './regions.ts'
 import { formOfCall, holds, inputsOf, recordCall } from './record-call.ts'
 import type { AnyFunction, Known, RecordedCall } from './record-call.ts'
 import { TemplateTable, type BeginTrace } from './template-table.ts'
@@ -203,7 +204,7 @@ function makeEntry(
   debug(
     1,
     () =>
-      `compile: ${name}: ${program.kernelCount} kernels in ${(performance.now() - begin).toFixed(1)} ms`,
+      `compile: ${name}: ${kernelsText(program.kernelCount, program.joined)} in ${(performance.now() - begin).toFixed(1)} ms`,
   )
   // A leaf among the arguments is that of the call.
   const place = (leaf: Tensor) => {

@@ -56,9 +56,11 @@ export class ProgramKernels {
   /** As `ProgramExecutable.run`. */
   run(...run: Parameters<ProgramExecutable['run']>): number | undefined {
     assert(!this.#isReleased, 'a program that was released is run')
+    if (profiling === undefined) return this.#executable.run(...run)
     // Who watches sees every kernel.
-    const executable = profiling === undefined ? this.#executable : launchEach(this.#steps)
-    return executable.run(...run)
+    const steps = this.#steps
+    profiling.program?.(steps.length, steps.filter(({ joins }) => joins !== true).length)
+    return launchEach(steps).run(...run)
   }
 
   /** Lets the kernels go; nobody runs the program any more. A second time does nothing. */

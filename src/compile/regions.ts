@@ -1,4 +1,5 @@
 /** @file Which kernels of a program run at the same time: those that follow each other and do not meet in memory. */
+import { areDisjoint, storedLattice, type Lattice } from './disjoint.ts'
 import type { Home } from './homes.ts'
 import type { Schedule, ScheduledKernel } from './schedule.ts'
 import type { State } from './trace.ts'
@@ -38,12 +39,21 @@ export function joinedKernels(
   return joined
 }
 
+/** How many kernels there are, and how often threads wait for each other if that is less often. */
+export function kernelsText(kernels: number, joined: ReadonlySet<number>): string {
+  return joined.size === 0
+    ? `${kernels} kernels`
+    : `${kernels} kernels (${kernels - joined.size} regions)`
+}
+
 /** Memory that a kernel reads or writes: bytes of a space that does not overlap another one. */
 interface Range {
   readonly space: Space
   readonly from: number
   readonly to: number
   readonly isWritten: boolean
+  /** The only elements of the buffer that it touches, where they are known. */
+  readonly stored: (Lattice & { readonly buffer: number }) | undefined
 }
 
 /** The arena, a state that may be written over in place, or else a buffer. */
@@ -59,23 +69,39 @@ class Region {
   }
 
   /** Whether somebody writes there what this one touches, or touches what it writes. */
-  meets({ space, from, to, isWritten }: Range): boolean {
-    const known = this.#ranges.get(space) ?? []
-    return known.some((x) => (isWritten || x.isWritten) && x.from < to && from < x.to)
+  meets(range: Range): boolean {
+    return (this.#ranges.get(range.space) ?? []).some((other) => collide(range, other))
   }
 }
 
+function collide(a: Range, b: Range): boolean {
+  if (!a.isWritten && !b.isWritten) return false
+  if (a.to <= b.from || b.to <= a.from) return false
+  const [x, y] = [a.stored, b.stored]
+  return x === undefined || y === undefined || x.buffer !== y.buffer || !areDisjoint(x, y)
+}
+
 function rangesOf(
-  { operands, step: { group } }: ScheduledKernel,
+  kernel: ScheduledKernel,
   placeAt: (buffer: number) => { space: Space; begin: number; bytes: number },
 ): Range[] {
-  const ranges = new Map<string, Range>()
+  const { operands, step } = kernel
+  const isWritten = new Map<number, boolean>()
   operands.forEach(({ buffer }, i) => {
-    const isWritten = group.buffers[i]!.access !== 'read'
-    const { space, begin, bytes } = placeAt(buffer)
-    ranges.set(`${buffer}${isWritten}`, { space, from: begin, to: begin + bytes, isWritten })
+    const writes = step.group.buffers[i]!.access !== 'read'
+    isWritten.set(buffer, writes || isWritten.get(buffer) === true)
   })
-  return [...ranges.values()]
+  return Array.from(isWritten, ([buffer, writes]): Range => {
+    const { space, begin, bytes } = placeAt(buffer)
+    const lattice = writes ? storedLattice(kernel, buffer) : undefined
+    return {
+      space,
+      from: begin,
+      to: begin + bytes,
+      isWritten: writes,
+      stored: lattice && { ...lattice, buffer },
+    }
+  })
 }
 
 function placeOf(
