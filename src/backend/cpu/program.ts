@@ -1,11 +1,11 @@
 /** @file Many kernels as one call: a chain of control blocks, which machine code goes through. */
-import { assert } from '../../util/errors.ts'
 import type { Block, ProgramExecutable, ProgramStep } from '../backend.ts'
 import { AddressTable, type AddressUse, type NumberUse } from '../argument-table.ts'
 import { freedError } from '../freed.ts'
 import type { CpuBlock } from './block.ts'
-import { wakeCost, type CpuExecutable, type Launcher, type Split } from './executable.ts'
-import { tasksOf, type Task } from './tasks.ts'
+import { wakeCost, type CpuExecutable, type Launcher } from './executable.ts'
+import { placeRegions, splitRegion, type Placed, type Region } from './regions.ts'
+import type { Task } from './tasks.ts'
 import { control, piece } from './thread-code.ts'
 
 /**
@@ -44,7 +44,7 @@ export class CpuProgram implements ProgramExecutable {
 
   constructor(launcher: Launcher, steps: readonly ProgramStep[], bytes: readonly number[]) {
     this.#launcher = launcher
-    const { regions, scratchBytes, end } = place(steps)
+    const { regions, scratchBytes, end } = placeRegions(steps)
     const placed = regions.flatMap((region) => region.steps)
     this.#regions = regions
     this.#steps = placed
@@ -126,7 +126,7 @@ export class CpuProgram implements ProgramExecutable {
     const { pool } = this.#launcher
     this.#threads = pool.threads
     const slots = this.#slots
-    const splits = this.#regions.map((region) => splitOf(region))
+    const splits = this.#regions.map((region) => splitRegion(region))
     let first: number | undefined
     let sharedCost = 0
     this.#regions.forEach(({ at }, i) => {
@@ -173,79 +173,6 @@ export class CpuProgram implements ProgramExecutable {
       at = to
     })
   }
-}
-
-/** A step, and the slot that its control block begins at. */
-interface Placed {
-  readonly executable: CpuExecutable
-  readonly step: ProgramStep
-  readonly at: number
-  /** Where its packing space begins, in bytes per thread. */
-  readonly scratchBegin: number
-}
-
-/** Steps that run at the same time. */
-interface Region {
-  readonly steps: readonly Placed[]
-  /** Of its control block: that of its only step, or one for the tasks that its steps become. */
-  readonly at: number
-}
-
-function place(steps: readonly ProgramStep[]) {
-  let end = 0
-  const take = (count: number) => {
-    const at = end
-    // Eight slots are a cache line.
-    end = Math.ceil((at + count) / 8) * 8
-    return at
-  }
-  let scratchBytes = 0
-  const regions = joined(steps).map((members): Region => {
-    // Threads have their pieces of it side by side, so kernels that run at the same time share it if these are as large.
-    const begins = new Map<number, number>()
-    let scratchEnd = 0
-    const placed = members.map((step): Placed => {
-      const executable = step.executable as CpuExecutable
-      const { form, scratchBytes: own } = executable
-      assert(
-        members.length === 1 || form.status === undefined,
-        `${executable.name}: a kernel with checks runs alone`,
-      )
-      if (!begins.has(own)) {
-        begins.set(own, scratchEnd)
-        scratchEnd += own
-      }
-      return { executable, step, at: take(form.end), scratchBegin: begins.get(own)! }
-    })
-    scratchBytes = Math.max(scratchBytes, scratchEnd)
-    return { steps: placed, at: placed.length === 1 ? placed[0]!.at : take(control.args + 1) }
-  })
-  return { regions, scratchBytes, end }
-}
-
-/** The steps, those together that run at the same time. */
-function joined(steps: readonly ProgramStep[]): ProgramStep[][] {
-  const groups: ProgramStep[][] = []
-  for (const step of steps) {
-    const last = groups.at(-1)
-    if (last !== undefined && step.joins === true) last.push(step)
-    else groups.push([step])
-  }
-  return groups
-}
-
-interface RegionSplit extends Split {
-  /** None where it is a single kernel. */
-  readonly tasks: readonly Task[]
-}
-
-function splitOf({ steps }: Region): RegionSplit {
-  const splits = steps.map(({ executable, step }) => executable.splitFor(step.sizes))
-  const [only] = splits
-  if (only !== undefined && splits.length === 1) return { ...only, tasks: [] }
-  const tasks = tasksOf(splits)
-  const cost = splits.reduce((sum, split) => sum + split.cost, 0)
-  return { count: tasks.length, grain: 1, cost, tasks }
 }
 
 function entryOf({ executable, buffers }: ProgramStep, bytes: readonly number[]): number {
