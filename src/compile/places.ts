@@ -28,6 +28,18 @@ interface Pack {
   readonly copy: Tensor
 }
 
+/** Whether what is there belongs to somebody else after a run. */
+const isLent = {
+  arena: false,
+  input: true,
+  state: true,
+  constant: false,
+  fresh: true,
+  brought: true,
+  packed: true,
+  none: false,
+} satisfies Record<Home['kind'], boolean>
+
 /** Fills a table of blocks: the arena's once, the others at each run. */
 export class Places {
   /** By buffer: it begins `bases[i]` bytes into `blocks[i]`. */
@@ -42,8 +54,9 @@ export class Places {
   readonly #stateHomes: readonly HomeOf<'state'>[]
   readonly #constants: readonly HomeOf<'constant'>[]
   readonly #freshHomes: readonly HomeOf<'fresh'>[]
-  readonly #broughtHomes: readonly HomeOf<'brought'>[]
   readonly #packedHomes: readonly HomeOf<'packed'>[]
+  /** The buffers in memory that is not the program's own. Beside each other, as there may be thousands. */
+  readonly #lent: Int32Array
   /** By buffer. */
   readonly #packs = new Map<number, Pack>()
   /** The arena, and what else is kept from run to run. */
@@ -69,8 +82,8 @@ export class Places {
     this.#stateHomes = at('state')
     this.#constants = at('constant')
     this.#freshHomes = at('fresh')
-    this.#broughtHomes = at('brought')
     this.#packedHomes = at('packed')
+    this.#lent = Int32Array.from(homes.flatMap(({ kind }, buffer) => (isLent[kind] ? buffer : [])))
   }
 
   /** Before a run. */
@@ -92,11 +105,7 @@ export class Places {
   forget(): void {
     const { blocks } = this
     const arena = this.#own[0]!
-    for (const { buffer } of this.#inputs) blocks[buffer] = arena
-    for (const { buffer } of this.#stateHomes) blocks[buffer] = arena
-    for (const { buffer } of this.#freshHomes) blocks[buffer] = arena
-    for (const { buffer } of this.#broughtHomes) blocks[buffer] = arena
-    for (const { buffer } of this.#packedHomes) blocks[buffer] = arena
+    for (const buffer of this.#lent) blocks[buffer] = arena
   }
 
   /** During a run: the memory of a result of a branch or loop. */
