@@ -7,6 +7,7 @@ import { wakeCost, type CpuExecutable, type Launcher } from './executable.ts'
 import { placeRegions, splitRegion, type Placed, type Region } from './regions.ts'
 import type { Task } from './tasks.ts'
 import { control, piece } from './thread-code.ts'
+import type { ThreadPool } from './threads.ts'
 
 /**
  * Note [Chains of control blocks]: each kernel of a program has a control block of its own, as the pool
@@ -38,7 +39,7 @@ export class CpuProgram implements ProgramExecutable {
   readonly #scratchBytes: number
   readonly #bufferCount: number
   /** Memory of the tasks, which the control blocks refer to. */
-  #tasks: Float64Array | undefined
+  #tasks: ReturnType<ThreadPool['slots']> | undefined
   #threads = 0
   #isShared = false
 
@@ -150,8 +151,10 @@ export class CpuProgram implements ProgramExecutable {
     const sizes = all.map((tasks) =>
       tasks.length === 0 ? 0 : tasks.length + 1 + tasks.flat().length * piece.slots,
     )
-    const { slots, address } = this.#launcher.pool.slots(sizes.reduce((a, b) => a + b, 0))
-    this.#tasks = slots
+    const size = sizes.reduce((a, b) => a + b, 0)
+    if (this.#tasks === undefined || this.#tasks.slots.length < size)
+      this.#tasks = this.#launcher.pool.slots(size)
+    const { slots, address } = this.#tasks
     let at = 0
     this.#regions.forEach((region, i) => {
       const tasks = all[i]!
