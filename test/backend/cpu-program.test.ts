@@ -206,6 +206,7 @@ describeMachineCode('steps of a program', () => {
     const total = counts.reduce((a, b) => a + b)
     const stamps = allocate(8 * total)
     const seen = allocate(4 * 512)
+    seen.i32.fill(0)
     const executables = counts.map((count) => stamping(count, 200))
     const region = counts.map((_, i) =>
       stepOf({
@@ -226,7 +227,8 @@ describeMachineCode('steps of a program', () => {
       wrong += stamps.f64.subarray(0, total).filter((x) => x !== regions).length
     }
     expect(wrong).toBe(0)
-    expect(seen.i32[1]).toBeGreaterThan(0)
+    // Workers took part.
+    expect(seen.i32.subarray(1, 4).some((pieces) => pieces > 0)).toBe(true)
     openCpu().numThreads = before
   })
 })
