@@ -73,6 +73,11 @@ export interface ProgramStep {
   readonly sizes: readonly number[]
   /** Those that differ from run to run say which of a run's numbers they are. */
   readonly params: readonly (number | { readonly slot: number })[]
+  /**
+   * Whether it may run at the same time as the step before, and as all those that this one joins: none of
+   * them touches what another one writes, and none has checks. By default it may not.
+   */
+  readonly joins?: boolean
 }
 
 /** Kernels that are always run one after the other. */

@@ -4,6 +4,8 @@ import type { Block, Executable } from './backend.ts'
 /** Launches kernels in the place of whoever wants them launched. */
 export interface Profiler {
   launch(executable: Executable, ...args: Parameters<Executable['launch']>): boolean
+  /** Hears of a program that runs now, kernel by kernel, in how many regions it runs when nobody watches. */
+  program?(kernels: number, regions: number): void
 }
 
 /** The profiler in force. Programs that are one call go kernel by kernel while there is one. */

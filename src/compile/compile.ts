@@ -12,6 +12,7 @@ import type { Graph } from './graph.ts'
 import { jointBudget, JointProgram, type TracedGradients } from './joint.ts'
 import { runPasses, switchNames, type PassSwitches } from './passes.ts'
 import { Program } from './program.ts'
+import { kernelsText } from './regions.ts'
 import { formOfCall, holds, inputsOf, recordCall } from './record-call.ts'
 import type { AnyFunction, Known, RecordedCall } from './record-call.ts'
 import { TemplateTable, type BeginTrace } from './template-table.ts'
@@ -67,6 +68,8 @@ export interface CompiledProgram {
   readonly packedBytes: number
   /** Milliseconds that tracing and compiling took; a backward program is compiled when it is first wanted. */
   readonly madeIn: number
+  /** Kernels, by number, that run at the same time as the one before: none of them reads or writes what another writes. */
+  readonly joined: ReadonlySet<number>
   /** The tiles that `tune` chose, by the number of the kernel. */
   readonly tiles: ReadonlyMap<number, TunedTile>
   /** What backward() of the results runs, if they have gradients. */
@@ -156,12 +159,21 @@ export function compile<F extends AnyFunction>(fn: F, options: CompileOptions = 
 }
 
 function reportOf({ program, backward, madeIn }: Entry): CompiledProgram {
-  const report = ({ graph, backend, kernelCount, arenaBytes, packedBytes, tiles }: Program) => ({
+  const report = ({
+    graph,
+    backend,
+    kernelCount,
+    arenaBytes,
+    packedBytes,
+    joined,
+    tiles,
+  }: Program) => ({
     graph,
     backend: backend.name,
     kernelCount,
     arenaBytes,
     packedBytes,
+    joined,
     tiles,
   })
   return {
@@ -192,7 +204,7 @@ function makeEntry(
   debug(
     1,
     () =>
-      `compile: ${name}: ${program.kernelCount} kernels in ${(performance.now() - begin).toFixed(1)} ms`,
+      `compile: ${name}: ${kernelsText(program.kernelCount, program.joined)} in ${(performance.now() - begin).toFixed(1)} ms`,
   )
   // A leaf among the arguments is that of the call.
   const place = (leaf: Tensor) => {

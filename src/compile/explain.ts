@@ -4,6 +4,7 @@ import { ValueError } from '../util/errors.ts'
 import type { Compiled, CompiledProgram } from './compile.ts'
 import { fuse } from './fuse.ts'
 import type { CallNode, Graph } from './graph.ts'
+import { kernelsText } from './regions.ts'
 import { scheduleGraph, type Scheduled, type ScheduledKernel } from './schedule.ts'
 import type { TunedTile } from './tune.ts'
 
@@ -31,7 +32,8 @@ export function explain(compiled: Compiled<(...args: never[]) => unknown>): stri
     ...reasons.map((reason, i) => `  ${first + i}. ${reason}`),
     '',
     'Each line below is a kernel: one pass over memory. "Apart from" names a kernel whose result it reads',
-    'from memory, and why that one ("it") was not joined with the kernel above.',
+    'from memory, and why that one ("it") was not joined with the kernel above. "+" begins a kernel that runs at',
+    'the same time as the one before: neither touches what the other writes.',
     ...programs.flatMap((program, i) => [
       '',
       programs.length === 1 ? 'Its program:' : `Program ${i + 1} of ${programs.length}:`,
@@ -44,7 +46,7 @@ export function explain(compiled: Compiled<(...args: never[]) => unknown>): stri
 }
 
 function explainProgram(program: Omit<CompiledProgram, 'madeIn'>): string[] {
-  const { graph, backend, kernelCount, arenaBytes, packedBytes, tiles } = program
+  const { graph, backend, kernelCount, arenaBytes, packedBytes, joined, tiles } = program
   const reasons = new Map<CallNode, Map<number, string>>()
   // What was decided is decided again, this time with an ear for the reasons.
   const { kernels } = withConfig({ debug: 0 }, () =>
@@ -60,7 +62,8 @@ function explainProgram(program: Omit<CompiledProgram, 'madeIn'>): string[] {
       return [`  ${String(i).padStart(3)}  ${kernel.node.control.kind}: run as often as values say`]
     const { step, operands } = kernel
     const lines = [
-      kernelLine(kernel, i) + tileText(tiles.get(i)),
+      kernelLine(kernel, `${String(i).padStart(3)} ${joined.has(i) ? '+' : ' '}`) +
+        tileText(tiles.get(i)),
       ...separations(kernel, kernels, writers, reasons),
     ]
     operands.forEach(({ buffer }, k) => {
@@ -69,7 +72,7 @@ function explainProgram(program: Omit<CompiledProgram, 'madeIn'>): string[] {
     return lines
   })
   return [
-    `  ${calls} operations in ${kernelCount} kernels on ${backend}; results in between share ${(arenaBytes / 1e6).toFixed(2)} MB.`,
+    `  ${calls} operations in ${kernelsText(kernelCount, joined)} on ${backend}; results in between share ${(arenaBytes / 1e6).toFixed(2)} MB.`,
     ...repeatedCalls(graph),
     ...(packedBytes === 0
       ? []
@@ -90,10 +93,13 @@ function repeatedCalls({ nodes }: Graph): string[] {
   return parts.length === 0 ? [] : [`  Computed again to save memory: ${parts.join(', ')}.`]
 }
 
-function kernelLine({ step: { group }, node, calls = [node] }: ScheduledKernel, i: number): string {
+function kernelLine(
+  { step: { group }, node, calls = [node] }: ScheduledKernel,
+  place: string,
+): string {
   const sizes = group.axes.map(({ extent }) => Number(extent)).join(' x ') || '1'
   const parts = calls.length === 1 ? '' : ` joins ${calls.map(({ op }) => op.name).join(', ')};`
-  return `  ${String(i).padStart(3)}  ${group.name}:${parts} over ${sizes}`
+  return `  ${place}${group.name}:${parts} over ${sizes}`
 }
 
 function tileText(tuned: TunedTile | undefined): string {

@@ -11,7 +11,7 @@ import {
   prepareKernels,
 } from '../tensor/plan.ts'
 import { assert } from '../util/errors.ts'
-import type { Schedule, ScheduledKernel } from './schedule.ts'
+import type { Schedule, Scheduled, ScheduledKernel } from './schedule.ts'
 
 /** Knows nothing of the program, so that it can be released when the collector has taken that. */
 export class ProgramKernels {
@@ -21,12 +21,19 @@ export class ProgramKernels {
   readonly #held: Executable[] = []
   #isReleased = false
 
-  constructor(backend: Backend, kernels: readonly ScheduledKernel[], buffers: Schedule['buffers']) {
+  /** `joined`: those of the kernels that run at the same time as the one before them. */
+  constructor(
+    backend: Backend,
+    kernels: readonly ScheduledKernel[],
+    joined: ReadonlySet<Scheduled>,
+    buffers: Schedule['buffers'],
+  ) {
     this.#backend = backend
     const prepared = prepareKernels(kernels)
     const keys = prepared.map(({ key }) => key)
     const shelf = areCompiled(backend, keys) ? undefined : backend.shelf?.(keys)
-    this.#steps = kernels.map(({ step, operands, params }, i) => {
+    this.#steps = kernels.map((kernel, i) => {
+      const { step, operands, params } = kernel
       const { executable, sizes } = preparedKernel(backend, prepared[i]!, shelf)
       // At once, as the next one to be compiled may push others out.
       holdKernel(backend, executable)
@@ -38,6 +45,7 @@ export class ProgramKernels {
         buffers: operands.map((x) => x.buffer),
         offsets: operands.map((x) => x.offset),
         elementBytes: step.group.buffers.map(({ dtype }) => dtypes[dtype].bytes),
+        joins: joined.has(kernel),
       }
     })
     const bytes = buffers.map((x) => x.bytes)
@@ -48,9 +56,11 @@ export class ProgramKernels {
   /** As `ProgramExecutable.run`. */
   run(...run: Parameters<ProgramExecutable['run']>): number | undefined {
     assert(!this.#isReleased, 'a program that was released is run')
+    if (profiling === undefined) return this.#executable.run(...run)
     // Who watches sees every kernel.
-    const executable = profiling === undefined ? this.#executable : launchEach(this.#steps)
-    return executable.run(...run)
+    const steps = this.#steps
+    profiling.program?.(steps.length, steps.filter(({ joins }) => joins !== true).length)
+    return launchEach(steps).run(...run)
   }
 
   /** Lets the kernels go; nobody runs the program any more. A second time does nothing. */

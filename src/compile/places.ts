@@ -28,6 +28,18 @@ interface Pack {
   readonly copy: Tensor
 }
 
+/** Whether what is there belongs to somebody else after a run. */
+const isLent = {
+  arena: false,
+  input: true,
+  state: true,
+  constant: false,
+  fresh: true,
+  brought: true,
+  packed: true,
+  none: false,
+} satisfies Record<Home['kind'], boolean>
+
 /** Fills a table of blocks: the arena's once, the others at each run. */
 export class Places {
   /** By buffer: it begins `bases[i]` bytes into `blocks[i]`. */
@@ -39,11 +51,14 @@ export class Places {
   readonly #arenaBytes: number
   readonly #inArena: readonly HomeOf<'arena'>[]
   readonly #inputs: readonly HomeOf<'input'>[]
-  readonly #stateHomes: readonly HomeOf<'state'>[]
+  readonly #stateBuffers: Int32Array
+  readonly #statesRead: readonly State[]
   readonly #constants: readonly HomeOf<'constant'>[]
-  readonly #freshHomes: readonly HomeOf<'fresh'>[]
-  readonly #broughtHomes: readonly HomeOf<'brought'>[]
+  readonly #freshBuffers: Int32Array
+  readonly #heirs: readonly (Heir | undefined)[]
   readonly #packedHomes: readonly HomeOf<'packed'>[]
+  /** The buffers in memory that is not the program's own. Beside each other, as there may be thousands. */
+  readonly #lent: Int32Array
   /** By buffer. */
   readonly #packs = new Map<number, Pack>()
   /** The arena, and what else is kept from run to run. */
@@ -66,25 +81,29 @@ export class Places {
       )
     this.#inArena = at('arena')
     this.#inputs = at('input')
-    this.#stateHomes = at('state')
+    this.#stateBuffers = Int32Array.from(at('state'), (x) => x.buffer)
+    this.#statesRead = at('state').map((x) => states[x.slot]!)
     this.#constants = at('constant')
-    this.#freshHomes = at('fresh')
-    this.#broughtHomes = at('brought')
+    this.#freshBuffers = Int32Array.from(at('fresh'), (x) => x.buffer)
+    this.#heirs = at('fresh').map((x) => x.takesOver)
     this.#packedHomes = at('packed')
+    this.#lent = Int32Array.from(homes.flatMap(({ kind }, buffer) => (isLent[kind] ? buffer : [])))
   }
 
   /** Before a run. */
   fill(inputs: readonly Tensor[]): void {
     if (this.#own.length === 0) this.#fillArena()
     for (const { buffer, index } of this.#inputs) this.#put(buffer, inputs[index]!)
-    for (const { buffer, slot } of this.#stateHomes)
-      this.#put(buffer, tensorOf(this.#states[slot]!))
+    const states = this.#stateBuffers
+    for (let i = 0; i < states.length; i++) this.#put(states[i]!, tensorOf(this.#statesRead[i]!))
     for (const { buffer, tensor } of this.#constants) this.#put(buffer, tensor)
     for (const home of this.#packedHomes) this.#put(home.buffer, this.#packed(home))
-    for (const { buffer, takesOver } of this.#freshHomes) {
-      const bytes = this.#bytes[buffer]!
-      const old = takesOver && this.#ownerOf(takesOver, bytes)
-      this.blocks[buffer] = old?.storage ?? this.#fresh(bytes)
+    const fresh = this.#freshBuffers
+    for (let i = 0; i < fresh.length; i++) {
+      const buffer = fresh[i]!
+      const heir = this.#heirs[i]
+      const old = heir && this.#ownerOf(heir, this.#bytes[buffer]!)
+      this.blocks[buffer] = old?.storage ?? this.#fresh(this.#bytes[buffer]!)
     }
   }
 
@@ -92,11 +111,7 @@ export class Places {
   forget(): void {
     const { blocks } = this
     const arena = this.#own[0]!
-    for (const { buffer } of this.#inputs) blocks[buffer] = arena
-    for (const { buffer } of this.#stateHomes) blocks[buffer] = arena
-    for (const { buffer } of this.#freshHomes) blocks[buffer] = arena
-    for (const { buffer } of this.#broughtHomes) blocks[buffer] = arena
-    for (const { buffer } of this.#packedHomes) blocks[buffer] = arena
+    for (const buffer of this.#lent) blocks[buffer] = arena
   }
 
   /** During a run: the memory of a result of a branch or loop. */

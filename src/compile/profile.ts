@@ -59,6 +59,7 @@ export function profile(fn: () => unknown): Profile | Promise<Profile> {
       `profile: expected a function, received ${fn === null ? 'null' : typeof fn}`,
     )
   const launches: Launch[] = []
+  let joined = 0
   const start = performance.now()
   const before = setProfiler({
     launch(executable, blocks, offsets, sizes, params) {
@@ -68,11 +69,14 @@ export function profile(fn: () => unknown): Profile | Promise<Profile> {
       launches.push({ executable, sizes, begin: begin - start, end: end - start })
       return isRight
     },
+    program(kernels, regions) {
+      joined += kernels - regions
+    },
   })
   const finish = () => {
     const milliseconds = performance.now() - start
     setProfiler(before)
-    return new Profile(launches, milliseconds)
+    return new Profile(launches, milliseconds, launches.length - joined)
   }
   const restore = (error: unknown) => {
     setProfiler(before)
@@ -98,13 +102,16 @@ export class Profile {
   readonly limits: MachineLimits
   /** The device and its threads. */
   readonly device: string
+  /** How often threads wait for each other when nobody watches: launches, less those that run at the same time as the one before. */
+  readonly regions: number
   readonly #launches: readonly Launch[]
 
-  constructor(launches: readonly Launch[], milliseconds: number) {
+  constructor(launches: readonly Launch[], milliseconds: number, regions = launches.length) {
     const backend = currentBackend()
     const threads = backend.numThreads ?? 1
     this.#launches = launches
     this.milliseconds = milliseconds
+    this.regions = regions
     this.device = `${backend.name}, ${threads} ${threads === 1 ? 'thread' : 'threads'}`
     this.limits = machineLimits(backend)
     this.kernels = kernelsOf(launches, this.limits)
@@ -204,7 +211,7 @@ function spaceOf(group: Group | undefined, sizes: readonly number[]): string {
 // -- printing
 
 function printProfile(profile: Profile, launchCount: number): string {
-  const { kernels, milliseconds, kernelMilliseconds, limits, device } = profile
+  const { kernels, milliseconds, kernelMilliseconds, limits, device, regions } = profile
   const digits = (x: number) => (x >= 100 ? x.toFixed(0) : x >= 10 ? x.toFixed(1) : x.toFixed(2))
   const percent = (x: number) => `${(100 * x).toFixed(x < 0.1 ? 1 : 0)} %`
   const head = ['kernel', 'over', 'calls', 'ms', 'share', 'GFLOP/s', 'GB/s', 'of limit']
@@ -229,9 +236,10 @@ function printProfile(profile: Profile, launchCount: number): string {
       .join('  ')
       .trimEnd()
   const rest = kernels.slice(printedRows)
+  const inRegions = regions === launchCount ? '' : ` in ${regions} regions`
   const restMilliseconds = rest.reduce((sum, x) => sum + x.milliseconds, 0)
   return [
-    `${launchCount} launches of ${kernels.length} kernels on ${device}: ${digits(kernelMilliseconds)} ms of ${digits(milliseconds)} ms`,
+    `${launchCount} launches of ${kernels.length} kernels${inRegions} on ${device}: ${digits(kernelMilliseconds)} ms of ${digits(milliseconds)} ms`,
     `limits: ${digits(limits.operationsPerSecond / 1e9)} GFLOP/s, ${digits(limits.bytesPerSecond / 1e9)} GB/s of memory`,
     line(head),
     ...rows.map(line),

@@ -10,6 +10,7 @@ import { isValue, placeOf, type CallNode, type Graph, type Value } from './graph
 import { planMemory, type Home } from './homes.ts'
 import { ProgramKernels } from './kernels.ts'
 import { prepack } from './prepack.ts'
+import { joinedKernels } from './regions.ts'
 import { Places, type View } from './places.ts'
 import { printSchedule, scheduleGraph } from './schedule.ts'
 import type { Schedule, Scheduled, ScheduledControl, ScheduledKernel } from './schedule.ts'
@@ -54,6 +55,8 @@ export class Program {
   readonly kernelCount: number
   /** Tiles that were chosen by timing, by the number of the kernel in the schedule. */
   readonly tiles: ReadonlyMap<number, TunedTile>
+  /** Kernels, by number, that run at the same time as the one before them: see Note [Joined kernels]. */
+  readonly joined: ReadonlySet<number>
   readonly #trace: Pick<Trace, 'states' | 'actions'>
   readonly #bufferOf: Schedule['bufferOf']
   readonly #homes: readonly Home[]
@@ -86,12 +89,17 @@ export class Program {
         ? { schedule: packed, tiles: noTiles }
         : tuneTiles(packed, backend, tuning)
     this.tiles = tiles
-    debug(2, () => `compile: kernels\n${printSchedule(schedule)}`)
     const { bufferOf, kernels } = schedule
     this.#bufferOf = bufferOf
     const plan = planMemory(graph, trace, schedule)
     this.#homes = plan.homes
     this.arenaBytes = plan.arenaBytes
+    // Where one thread does everything there is nothing to be gained.
+    this.joined =
+      backend.numThreads === undefined
+        ? new Set()
+        : joinedKernels(schedule, plan.homes, trace.states)
+    debug(2, () => `compile: kernels\n${printSchedule(schedule, this.joined)}`)
     this.#outputs = graph.outputs.map((value) => this.#leaving(value))
     this.#updates = graph.updates.map(({ slot, value }) => ({ slot, ...this.#leaving(value) }))
     // Gradients of arguments are the caller's business.
@@ -99,6 +107,7 @@ export class Program {
     const bytes = schedule.buffers.map((x) => x.bytes)
     this.packedBytes = (schedule.packed ?? []).reduce((n, { buffer }) => n + bytes[buffer]!, 0)
     this.#places = new Places(backend, plan, bytes, trace.states)
+    const joins = new Set(kernels.filter((_, k) => this.joined.has(k)))
     this.#stages = stagesOf(kernels).map((stage): Stage => {
       if (!Array.isArray(stage)) {
         const part = (inner: Graph) =>
@@ -112,7 +121,7 @@ export class Program {
         const buffers = operands.slice(node.inputs.length).map((x) => x.buffer)
         return { control: new ControlProgram(node, part), buffers }
       }
-      const made = new ProgramKernels(backend, stage, schedule.buffers)
+      const made = new ProgramKernels(backend, stage, joins, schedule.buffers)
       forgotten.register(this, made, this)
       return { kernels: made, nodes: stage.map(({ node }) => node) }
     })

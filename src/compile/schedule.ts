@@ -89,8 +89,11 @@ export function isAgainAfter(before: ScheduledKernel, kernel: ScheduledKernel): 
   return scheduledCalls(kernel).some(({ again }) => again !== undefined && !runs.has(again))
 }
 
-/** One line per kernel: its name, what it reads and what it writes. */
-export function printSchedule({ buffers, kernels }: Schedule): string {
+/** One line per kernel: its name, what it reads and what it writes; `+` before one that joins the one above. */
+export function printSchedule(
+  { buffers, kernels }: Schedule,
+  joined: ReadonlySet<number> = new Set(),
+): string {
   const name = (operand: Operand, dtype: string) => {
     const node = buffers[operand.buffer]!.value?.node
     const text =
@@ -110,7 +113,7 @@ export function printSchedule({ buffers, kernels }: Schedule): string {
           .map((x) => name(x, group.buffers[operands.indexOf(x)]!.dtype))
           .join(', ')
       const sizes = group.axes.map(({ extent }) => Number(extent)).join(' x ')
-      return `${String(i).padStart(3)}  ${group.name} over ${sizes}: ${list(true)} -> ${list(false)}`
+      return `${String(i).padStart(3)} ${joined.has(i) ? '+' : ' '}${group.name} over ${sizes}: ${list(true)} -> ${list(false)}`
     })
     .join('\n')
 }

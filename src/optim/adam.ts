@@ -52,7 +52,7 @@ const adamOp = defineUpdate<AdamAttributes>({
 
 /**
  * Adam (Kingma and Ba, 2015), with AMSGrad on request; PyTorch's formulas (`torch.optim.Adam`). One
- * fused kernel per parameter and step. Throws a ValueError for rates outside their range.
+ * fused kernel per parameter and step; in a compiled step all of them are shared as one. Throws a ValueError for rates outside their range.
  *
  * @example
  * const w = new nn.Parameter(tensor([1]))

@@ -1,5 +1,5 @@
 /** @file Programs on the cpu backend: what their kernels are handed, one foreign call, threads, and ends. */
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { compile, manualSeed, randn, tensor, type Tensor } from 'tandem'
 import * as nn from 'tandem/nn'
 import * as optim from 'tandem/optim'
@@ -10,6 +10,8 @@ import { CpuExecutable, type Compiled } from '../../src/backend/cpu/executable.t
 import { detectFeatures } from '../../src/backend/cpu/features.ts'
 import { CpuBackend, openCpu } from '../../src/backend/cpu/index.ts'
 import { loadNative, type Native } from '../../src/backend/cpu/native.ts'
+import { tasksOf } from '../../src/backend/cpu/tasks.ts'
+import { withConfig } from '../../src/util/config.ts'
 import { describeMachineCode } from '../devices.ts'
 import { childPrograms, type ChildPrograms } from './child-programs.ts'
 import { copyKernel, stampKernel } from './cpu-kernels.ts'
@@ -80,6 +82,37 @@ describeMachineCode('steps of a program', () => {
     openCpu().numThreads = before
   })
 
+  test('those that run at the same time have scratch space apart from each other', () => {
+    const blocks = [64, 64, 64, 10].map(allocate)
+    const sizes = [4096, 64, 4096]
+    const steps = sizes.map((scratchBytes, buffer) =>
+      stepOf({
+        executable: kernel({ memories: ['f64', 'u8', 'f32'], code: copyKernel(6), scratchBytes }),
+        buffers: [buffer, 3],
+        joins: buffer > 0,
+      }),
+    )
+    const program = openCpu().program(steps, [64, 64, 64, 10])
+    const before = openCpu().numThreads
+    for (const threads of [3, 2]) {
+      openCpu().numThreads = threads
+      program.run(blocks, [0, 0, 0, 0], [])
+      const [a, b, c] = blocks.map((block) => block.f64[2]!) as [number, number, number]
+      // Of one size it may be the same, as a thread does one thing at a time.
+      expect([a % 64, b - a, c - a]).toEqual([0, threads * 4096, 0])
+      new Uint8Array(native.view(a, threads * (4096 + 64))).fill(1)
+    }
+    openCpu().numThreads = before
+  })
+
+  test('one with checks never runs at the same time as others', () => {
+    const executable = kernel({ memories: ['f64', 'u8', 'i32'], isChecked: true })
+    const steps = [stepOf(), stepOf({ executable, joins: true })]
+    expect(() => openCpu().program(steps, [64, 10])).toThrow(
+      /copy: a kernel with checks runs alone/,
+    )
+  })
+
   test('behind a check that does not hold nothing is run', () => {
     const blocks = [64, 64, 64, 10].map(allocate)
     const checked = (buffer: number, value: number) => {
@@ -131,23 +164,29 @@ describeMachineCode('steps of a program', () => {
     }
   })
 
+  const shared = (count: number, cost: number) => ({
+    isShared: true,
+    count: () => count,
+    cost: () => cost,
+    isInRuns: false,
+  })
+  const stamping = (count: number, cost: number) =>
+    kernel({
+      code: stampKernel(),
+      memories: ['f64', 'i32'],
+      sizeCount: 0,
+      share: shared(count, cost),
+    })
+  const stampStep = { elementBytes: [8, 4], sizes: [], params: [1] }
+
   test('nobody begins a kernel before all are done with the one before', () => {
     const before = openCpu().numThreads
     const count = 4096
     const stamps = allocate(8 * count)
     const seen = allocate(4 * 512)
-    const share = { count: () => count, cost: () => 200, isInRuns: false }
-    const executable = new CpuExecutable(openCpu(), {
-      ...plain,
-      code: stampKernel(),
-      memories: ['f64', 'i32'],
-      sizeCount: 0,
-      share,
-    })
+    const executable = stamping(count, 200)
     // Each adds one to every stamp, at places that others have now: a lost one shows.
-    const steps = Array.from({ length: 50 }, () =>
-      stepOf({ executable, elementBytes: [8, 4], sizes: [], params: [1] }),
-    )
+    const steps = Array.from({ length: 50 }, () => stepOf({ executable, ...stampStep }))
     const program = openCpu().program(steps, [8 * count, 4 * 512])
     let wrong = 0
     for (let run = 0; run < 200; run++) {
@@ -158,6 +197,88 @@ describeMachineCode('steps of a program', () => {
     }
     expect(wrong).toBe(0)
     openCpu().numThreads = before
+  })
+
+  test('steps that run at the same time are each done once, between those before and behind', () => {
+    const before = openCpu().numThreads
+    // Of all sizes; each has elements of its own, and all regions have the same.
+    const counts = [1, 4096, 3, 700, 40, 1, 5000, 2]
+    const total = counts.reduce((a, b) => a + b)
+    const stamps = allocate(8 * total)
+    const seen = allocate(4 * 512)
+    seen.i32.fill(0)
+    const executables = counts.map((count) => stamping(count, 200))
+    const region = counts.map((_, i) =>
+      stepOf({
+        executable: executables[i]!,
+        ...stampStep,
+        offsets: [counts.slice(0, i).reduce((a, b) => a + b, 0), 0],
+        joins: i > 0,
+      }),
+    )
+    const regions = 20
+    const steps = Array.from({ length: regions }, () => region).flat()
+    const program = openCpu().program(steps, [8 * total, 4 * 512])
+    let wrong = 0
+    for (let run = 0; run < 32; run++) {
+      openCpu().numThreads = 1 + (run % 4)
+      stamps.f64.fill(0)
+      withConfig({ shareAll: run % 8 < 4 }, () => program.run([stamps, seen], [0, 0], []))
+      wrong += stamps.f64.subarray(0, total).filter((x) => x !== regions).length
+    }
+    expect(wrong).toBe(0)
+    // Workers took part.
+    expect(seen.i32.subarray(1, 4).some((pieces) => pieces > 0)).toBe(true)
+    openCpu().numThreads = before
+  })
+})
+
+describe('tasks', () => {
+  const split = (count: number, grain: number, cost: number) => ({ count, grain, cost })
+
+  test('have every iteration once, the dearest pieces first, small ones together', () => {
+    const splits = [
+      split(1, 1, 30),
+      split(100, 30, 400_000),
+      split(0, 1, 20),
+      split(64, 8, 1_600_000),
+      split(5, 5, 19_000),
+      split(1, 1, 7_000),
+    ]
+    const tasks = tasksOf(splits)
+    const taken = splits.map(({ count }) => new Array<number>(count).fill(0))
+    for (const { kernel, begin, end } of tasks.flat())
+      for (let i = begin; i < end; i++) taken[kernel]![i]!++
+    expect(taken.flat().every((times) => times === 1)).toBe(true)
+    expect(new Set(tasks.flat().map(({ kernel }) => kernel)).size).toBe(splits.length)
+    const costs = tasks.map((task) => task.reduce((sum, { cost }) => sum + cost, 0))
+    expect(costs.slice(0, 12)).toEqual([
+      ...Array(8).fill(200_000),
+      120_000,
+      120_000,
+      120_000,
+      40_000,
+    ])
+    expect(tasks.slice(12).map((task) => task.map(({ kernel }) => kernel))).toEqual([
+      [4],
+      [5, 0, 2],
+    ])
+  })
+
+  test('with one thread are one, in order', () => {
+    const splits = [split(8, 8, 0), split(0, 1, 0), split(300, 300, 0)]
+    expect(tasksOf(splits)).toEqual([
+      [
+        { kernel: 0, begin: 0, end: 8, cost: 0 },
+        { kernel: 1, begin: 0, end: 0, cost: 0 },
+        { kernel: 2, begin: 0, end: 300, cost: 0 },
+      ],
+    ])
+  })
+
+  test('are not put together where all is to be shared', () => {
+    const tasks = withConfig({ shareAll: true }, () => tasksOf([split(3, 1, 9), split(1, 1, 3)]))
+    expect(tasks.map((task) => task.length)).toEqual([1, 1, 1, 1])
   })
 })
 

@@ -48,8 +48,9 @@ export function runX86(s: ExprBuilder, group: Group, run: Run, features: X86Feat
   const extra = kernel.buffers
     .slice(run.buffers.length)
     .map((_, i) => (isChecked && i === 0 ? 4 : kernel.scratchBytes))
-  const count = share === undefined ? 1 : shareFrom(share).count(run.sizes ?? [])
-  const results = runCode(kernel, bytes, run, extra, share ? count : 1, share ? split : 1)
+  const { isShared, count: countOf } = shareFrom(share)
+  const count = countOf(run.sizes ?? [])
+  const results = runCode(kernel, bytes, run, extra, count, isShared ? split : 1)
   const buffers = run.buffers.map((b, i) => {
     const info = dtypes[group.buffers[i]!.dtype]
     return new info.array(results[i]!)

@@ -115,7 +115,7 @@ export class CpuExecutable implements Executable {
     for (let i = 0; i < params.length; i++) slots[form.params + i] = params[i]!
     const pool = this.#pool
     if (
-      this.#share !== undefined &&
+      this.#share?.isShared === true &&
       (sizes !== this.#splitSizes || pool.threads !== this.#splitThreads)
     ) {
       this.#split = this.splitFor(sizes)
@@ -182,6 +182,7 @@ const unshared: Split = { count: 0, grain: 1, cost: 0 }
 function splitAmong(share: Share, sizes: readonly number[], threads: number): Split {
   const count = share.count(sizes)
   if (threads === 1) return { count, grain: Math.max(count, 1), cost: 0 }
+  if (!share.isShared) return { count, grain: 1, cost: share.cost(sizes) }
   if (config.shareAll) return { count, grain: 1, cost: wakeCost }
   const each = Math.max(1, share.cost(sizes))
   const cost = count * each
@@ -191,7 +192,7 @@ function splitAmong(share: Share, sizes: readonly number[], threads: number): Sp
 }
 
 /** Instructions a chunk should have at least: sharing a loop takes a quarter of a microsecond. */
-const chunkCost = 20_000
+export const chunkCost = 20_000
 /** From this many instructions on it pays to wake threads that sleep: up to twenty microseconds. */
 export const wakeCost = 100_000
 /** Threads are interrupted now and then: with several chunks each, the others make up for it. */

@@ -65,6 +65,9 @@ export const control = {
   args: 8,
 } as const
 
+/** Iterations of a kernel among those of a task, in float64 slots. */
+export const piece = { kernel: 0, args: 1, begin: 2, end: 3, slots: 4 } as const
+
 const open = 1 << 16
 /** Ticks of the processor's clock to spin before sleeping: about 50 microseconds. */
 const spinTicks = 1 << 17
@@ -183,6 +186,39 @@ export function programCode(context: number, controlAt: number): Uint8Array {
   a.ret()
   a.bind(region)
   emitRegion(a, context)
+  return a.finish()
+}
+
+/**
+ * `tasks(args, begin, end, thread)`: a kernel whose iterations are tasks, each of one or more pieces of
+ * other kernels. The argument is the address of a table of addresses: where the pieces of each task begin,
+ * which lie one after the other in the form of `piece`, and where the last one's end.
+ */
+export function tasksCode(): Uint8Array {
+  const a = new X86Assembler()
+  const next = a.label()
+  const end = a.label()
+  // Three registers keep the stack aligned for the calls.
+  const saved = [rbx, r12, r13]
+  for (const register of saved) a.push(register)
+  a.mov(64, rbx, rcx)
+  emitReadSlot(a, rax, rdi, 0)
+  a.vector('vcvttsd2si.64', 128, [r12, { base: rax, index: rsi, scale: 8 }])
+  a.vector('vcvttsd2si.64', 128, [r13, { base: rax, index: rdx, scale: 8 }])
+  a.bind(next)
+  a.alu('cmp', 64, r12, r13)
+  a.jcc('ae', end)
+  emitReadSlot(a, rax, r12, piece.kernel)
+  emitReadSlot(a, rdi, r12, piece.args)
+  emitReadSlot(a, rsi, r12, piece.begin)
+  emitReadSlot(a, rdx, r12, piece.end)
+  a.mov(64, rcx, rbx)
+  a.aluImm('add', 64, r12, piece.slots * 8)
+  a.call(rax)
+  a.jmp(next)
+  a.bind(end)
+  for (const register of saved.toReversed()) a.pop(register)
+  a.ret()
   return a.finish()
 }
 

@@ -2,7 +2,7 @@
 import { assert } from '../../util/errors.ts'
 import { CodeMemory } from './code-memory.ts'
 import { builtinModule, type Native, type Procedure } from './native.ts'
-import { control, programCode, runCode, shared, workerCode } from './thread-code.ts'
+import { control, programCode, runCode, shared, tasksCode, workerCode } from './thread-code.ts'
 
 /** Slots of float64 for the arguments of one launch. */
 const argumentSlots = 8192
@@ -23,6 +23,8 @@ export class ThreadPool {
   /** A word for the outcome of a kernel's checks, and its address. */
   readonly status: Int32Array<ArrayBuffer>
   readonly statusAt: number
+  /** Address of the kernel whose iterations are tasks made of pieces of other kernels: see `tasksCode`. */
+  readonly tasks: number
   readonly #native: Native
   readonly #context: number
   readonly #words: Int32Array<ArrayBuffer>
@@ -46,6 +48,7 @@ export class ThreadPool {
     // Of its own: these pages must stay executable while others are written.
     const code = new CodeMemory(native)
     this.#worker = code.install(workerCode(context))
+    this.tasks = code.install(tasksCode())
     this.run = native.procedure(code.install(runCode(context, address)), 0)
     this.runProgram = native.procedure(code.install(programCode(context, address)), 0)
     this.#set('patience', patience)

@@ -17,8 +17,8 @@ import { verifyAllocation } from './verify-allocation.ts'
 export interface CompiledKernel {
   readonly kernel: Kernel
   readonly code: Uint8Array<ArrayBuffer>
-  /** How its iterations are shared among threads; undefined for a kernel that runs on one. */
-  readonly share: ShareData | undefined
+  /** How its iterations are shared among threads. */
+  readonly share: ShareData
 }
 
 /** How code is made. */

@@ -5,6 +5,8 @@ import { scalarOp, type ScalarOp, type ScalarValue } from '../../ir/scalar-op.ts
 import { parallelLoop } from './emit.ts'
 
 export interface Share {
+  /** Whether there is a parallel loop; a kernel without one is done by one thread, as one iteration. */
+  readonly isShared: boolean
   /** Iterations of the parallel loop for these sizes. */
   count(sizes: readonly number[]): number
   /** Roughly how many instructions one of them takes. */
@@ -16,6 +18,7 @@ export interface Share {
 /** A share as plain data, which can be kept in a file; values are positions in `formulas`. */
 export interface ShareData {
   readonly formulas: readonly Formula[]
+  /** -1 where there is no parallel loop. */
   readonly end: number
   /** -1 where iterations are not taken in runs. */
   readonly runEnd: number
@@ -42,27 +45,25 @@ interface Work {
   }[]
 }
 
-/** The share of a kernel, or undefined when one thread has to do it all. */
-export function shareOf(kernel: Kernel): Share | undefined {
-  const data = shareDataOf(kernel)
-  return data === undefined ? undefined : shareFrom(data)
-}
+/** The share of a kernel. */
+export const shareOf = (kernel: Kernel): Share => shareFrom(shareDataOf(kernel))
 
 /** The share of a kernel as data. */
-export function shareDataOf(kernel: Kernel): ShareData | undefined {
+export function shareDataOf(kernel: Kernel): ShareData {
   const loop = parallelLoop(kernel)
-  if (loop === undefined) return undefined
   // Of the program only this much is kept as long as its code.
   const formulas = new Formulas()
-  const end = formulas.at(loop.end)
-  const runEnd = loop.runEnd === undefined ? -1 : formulas.at(loop.runEnd)
-  return { end, runEnd, work: workOf(loop.body, formulas), formulas: formulas.list }
+  const end = loop === undefined ? -1 : formulas.at(loop.end)
+  const runEnd = loop?.runEnd === undefined ? -1 : formulas.at(loop.runEnd)
+  const work = workOf(loop?.body ?? kernel.body, formulas)
+  return { end, runEnd, work, formulas: formulas.list }
 }
 
 /** The share that data describes. */
 export function shareFrom({ formulas, end, runEnd, work }: ShareData): Share {
   return {
-    count: (sizes) => new Estimate(formulas, sizes).of(end),
+    isShared: end >= 0,
+    count: (sizes) => (end < 0 ? 1 : new Estimate(formulas, sizes).of(end)),
     cost: (sizes) => new Estimate(formulas, sizes).iteration(work, end, runEnd),
     isInRuns: runEnd >= 0,
   }

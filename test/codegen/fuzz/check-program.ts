@@ -63,8 +63,8 @@ function checkProgram(
   if (target === undefined) return compare(name, runWasmKernel(kernel, run, []).results)
   const code = emitX86(kernel, target.features, { verify: true })
   const share = shareOf(kernel)
-  const count = share?.count(sizes) ?? 1
-  for (const split of share ? [1, 2] : [1]) {
+  const count = share.count(sizes)
+  for (const split of share.isShared ? [1, 2] : [1]) {
     const failure = compare(name, runCode(kernel, code, run, [], count, split))
     if (failure) return failure
   }
