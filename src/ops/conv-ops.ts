@@ -6,8 +6,8 @@ import {
   type Step,
   type Sum,
 } from '../codegen/kernel-builder.ts'
-import { dtypes, promote } from '../core/dtype.ts'
-import type { Shape } from '../core/shape.ts'
+import { dtypes, promote, type DType } from '../core/dtype.ts'
+import { sizeOf, type Shape } from '../core/shape.ts'
 import type { Axis, Expr } from '../ir/expr.ts'
 import { dispatch } from '../tensor/dispatch.ts'
 import type { InputSpec, LowerContext } from '../tensor/op.ts'
@@ -114,25 +114,32 @@ const convWeightGradOp = defineOp<Attributes>({
     result(x!, g!, [g!.shape[1]!, x!.shape[1]! / groups, ...sizes]),
   ],
   lower(context) {
-    const { attributes, inputs, out, kernel } = context
+    const { attributes, inputs, outputs, out, kernel } = context
     const { groups, sizes } = attributes
     const [x, g] = inputs as [InputSpec, InputSpec]
     const k = kernel()
     const perGroup = g.shape[1]! / groups
-    const [group, co, ci, ...taps] = k.axes([
-      groups,
-      perGroup,
-      x.shape[1]! / groups,
-      ...sizes,
-    ]) as Channels
-    const [n, ...o] = k.inner([g.shape[0]!, ...g.shape.slice(2)]) as [Axis, ...Axis[]]
+    const weight = [perGroup, x.shape[1]! / groups, ...sizes]
+    const images = x.shape[0]!
+    const positions = sizeOf(g.shape.slice(2))
+    const parts = partsOf(images, positions, groups * sizeOf(weight))
+    const [part] = parts === 1 ? [] : k.axes([parts])
+    const [group, co, ci, ...taps] = k.axes([groups, ...weight]) as Channels
+    const [image, ...o] = k.inner([images / parts, ...g.shape.slice(2)]) as [Axis, ...Axis[]]
+    const n = part === undefined ? image : within(part, image, images / parts)
     const channel = within(group, co, perGroup)
     const steps: Step[] = []
     const leading = [n, within(group, ci, x.shape[1]! / groups)]
     const input = loadStrided(context, k, leading, o, taps, steps, isThin(perGroup))
     const grad = k.loadAs(outputDType(context), 1, [n, channel, ...o])
-    k.store(out(), [channel, ci, ...taps], k.reduce('add', [n, ...o], k.s.mul(grad, input)))
-    return [...steps, k.finish()]
+    const sum = k.reduce('add', [image, ...o], k.s.mul(grad, input))
+    if (part === undefined) {
+      k.store(out(), [channel, ci, ...taps], sum)
+      return [...steps, k.finish()]
+    }
+    const partial = context.temporary([parts, ...outputs[0]!.layout.shape], sumDTypeOf(context))
+    k.store(partial, [part, channel, ci, ...taps], sum)
+    return [...steps, k.finish(), sumParts(context, partial, parts)]
   },
   vjp: ({ g, inputs, shapes: [x, grad], attributes, needs }) => [
     needs(0) ? convInputGrad(inputs[1] as Tensor, g, attributes, x!.slice(2)) : undefined,
@@ -268,6 +275,37 @@ function loadStrided(
 // Note [Thin convolutions]: with one or two channels to a group there is no tile to fill, and a plain
 // loop would check the edges at every tap. It is faster to copy the input once, with its padding.
 const isThin = (channels: number): boolean => channels < 3
+
+// -- the gradient of the weight
+
+// Note [Parts of a batch]: a small weight makes few tiles, of which each sums over all positions of all images:
+// threads would have little to share, and each would pack both operands for itself. So the images are summed in
+// parts, side by side, and the parts are added up. How many there are depends on sizes alone, and so do results.
+function partsOf(images: number, positions: number, weights: number): number {
+  if (weights > mostWeights) return 1
+  let parts = Math.max(1, Math.min(mostParts, Math.floor((images * positions) / leastSummed)))
+  while (images % parts !== 0) parts--
+  return parts
+}
+
+/** Of more weights there are tiles enough. */
+const mostWeights = 4096
+const mostParts = 16
+/** Positions that a part should have at least, of all its images. */
+const leastSummed = 512
+
+function sumParts(context: Context, partial: number, parts: number): Step {
+  const { outputs, out, kernel } = context
+  const k = kernel('parts')
+  const axes = k.axes(outputs[0]!.layout.shape)
+  const [part] = k.inner([parts]) as [Axis]
+  k.store(out(), axes, k.reduce('add', [part], k.load(partial, [part, ...axes])))
+  return k.finish()
+}
+
+/** What sums are kept as that will be added up. */
+const sumDTypeOf = (context: Context): DType =>
+  dtypes[outputDType(context)].compute === 'f32' ? 'float32' : outputDType(context)
 
 // -- the gradient of the input
 
