@@ -130,7 +130,9 @@ const convWeightGradOp = defineOp<Attributes>({
     const channel = within(group, co, perGroup)
     const steps: Step[] = []
     const leading = [n, within(group, ci, x.shape[1]! / groups)]
-    const input = loadStrided(context, k, leading, o, taps, steps, isThin(perGroup))
+    const isAlong = part !== undefined && fillsVectors(o.at(-1)!)
+    const isCopied = isAlong && attributes.stride.every((s) => s === 1)
+    const input = loadStrided(context, k, leading, o, taps, steps, isThin(perGroup) || isCopied)
     const grad = k.loadAs(outputDType(context), 1, [n, channel, ...o])
     const sum = k.reduce('add', [image, ...o], k.s.mul(grad, input))
     if (part === undefined) {
@@ -139,7 +141,7 @@ const convWeightGradOp = defineOp<Attributes>({
     }
     const partial = context.temporary([parts, ...outputs[0]!.layout.shape], sumDTypeOf(context))
     k.store(partial, [part, channel, ci, ...taps], sum)
-    return [...steps, k.finish(), sumParts(context, partial, parts)]
+    return [...steps, k.finish(isAlong ? 'depth' : undefined), sumParts(context, partial, parts)]
   },
   vjp: ({ g, inputs, shapes: [x, grad], attributes, needs }) => [
     needs(0) ? convInputGrad(inputs[1] as Tensor, g, attributes, x!.slice(2)) : undefined,
@@ -293,6 +295,15 @@ const mostWeights = 4096
 const mostParts = 16
 /** Positions that a part should have at least, of all its images. */
 const leastSummed = 512
+
+/** Whether lanes that run along the rows of images do not leave many others idle: see Note [Along the depth]. */
+function fillsVectors({ extent }: Axis): boolean {
+  const size = extent as number
+  return size / (Math.ceil(size / widestVector) * widestVector) > 0.8
+}
+
+/** Of the targets that there are. */
+const widestVector = 16
 
 function sumParts(context: Context, partial: number, parts: number): Step {
   const { outputs, out, kernel } = context
