@@ -342,5 +342,6 @@ export function groupKey(group: Group): string {
   )
   const checks = group.checks.map((c) => `!${expr(c)}`)
   const tile = group.tile === undefined ? [] : [`tile ${group.tile.rows}x${group.tile.vectors}`]
-  return [head, ...lines, ...stores, ...checks, ...tile].join(';')
+  const alongDepth = group.lanes === undefined ? [] : [`lanes ${group.lanes}`]
+  return [head, ...lines, ...stores, ...checks, ...tile, ...alongDepth].join(';')
 }

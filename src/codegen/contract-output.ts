@@ -33,7 +33,7 @@ export interface OutputOptions {
 }
 
 /** Sums of one row of a tile (or a single one) and where they belong. */
-interface Line extends Corner {
+export interface Line extends Corner {
   readonly sum: Variable
   /** The lanes that belong to the output; undefined: all. */
   readonly mask?: Value
@@ -168,14 +168,14 @@ export class TileOutput {
   #finish(lines: readonly Line[], turn: Turn | undefined): void {
     const b = this.#b
     const last = () => {
-      for (const line of lines) this.#at(line, (places) => this.#storeAll(line, places))
+      for (const line of lines) storeResults(b, this.#out, line)
     }
     if (turn === undefined) return last()
     this.#addEarlier(lines, turn)
     b.when(turn.isLast, last)
     b.when(b.op('not', [turn.isLast]), () => {
       for (const line of lines)
-        this.#at(line, ([place]) => b.store(place!, b.read(line.sum), line.mask))
+        placesOf(b, this.#out, line, ([place]) => b.store(place!, b.read(line.sum), line.mask))
     })
   }
 
@@ -187,7 +187,7 @@ export class TileOutput {
     b.when(b.op('not', [turn.isFirst]), () => {
       for (const line of lines)
         if (kept) add(line, kept(line))
-        else this.#at(line, ([place]) => add(line, place!))
+        else placesOf(b, this.#out, line, ([place]) => add(line, place!))
     })
   }
 
@@ -203,33 +203,42 @@ export class TileOutput {
     const value = b.load(place, lanes, mask)
     return value.type === type ? value : b.op('bitcast', [value], type)
   }
+}
 
-  // Where the results of a line belong. Partial sums wait in the place of the first.
-  #at({ row, column, sum: { lanes } }: Line, body: (places: readonly Place[]) => void): void {
-    const b = this.#b
-    const { columns, rows, results } = this.#out
-    b.scope(() => {
-      bindFlat(b, rows, row)
-      bindFlat(b, columns, column, lanes)
-      const run = lanes > 1 ? columns[columns.length - 1] : undefined
-      body(
-        results.map(({ store, dtype, index }) =>
-          b.place(store.buffer, memoryOf[dtype], b.indexValue(index, run)),
-        ),
-      )
-    })
-  }
+/** Stores what is made of the sums of a line. */
+export function storeResults(b: Emitter, out: Outcome, line: Line): void {
+  placesOf(b, out, line, (places) => {
+    b.define(out.sum, b.read(line.sum))
+    out.results.forEach((result, i) => storeOne(b, result, line, places[i]!))
+  })
+}
 
-  #storeAll(line: Line, places: readonly Place[]): void {
-    const { results, sum } = this.#out
-    this.#b.define(sum, this.#b.read(line.sum))
-    results.forEach((result, i) => this.#store(result, line, places[i]!))
-  }
+// Where the results of a line belong. Partial sums wait in the place of the first.
+function placesOf(
+  b: Emitter,
+  { columns, rows, results }: Outcome,
+  { row, column, sum: { lanes } }: Line,
+  body: (places: readonly Place[]) => void,
+): void {
+  b.scope(() => {
+    bindFlat(b, rows, row)
+    bindFlat(b, columns, column, lanes)
+    const run = lanes > 1 ? columns[columns.length - 1] : undefined
+    body(
+      results.map(({ store, dtype, index }) =>
+        b.place(store.buffer, memoryOf[dtype], b.indexValue(index, run)),
+      ),
+    )
+  })
+}
 
-  #store({ store, dtype, value: result }: Result, { sum, mask }: Line, place: Place): void {
-    const b = this.#b
-    let value = b.splat(b.expr(result), sum.lanes)
-    if (store.accumulate) value = b.op('add', [b.loadAs(dtype, place, sum.lanes, mask), value])
-    b.storeAs(dtype, place, value, mask)
-  }
+function storeOne(
+  b: Emitter,
+  { store, dtype, value: result }: Result,
+  { sum, mask }: Line,
+  place: Place,
+): void {
+  let value = b.splat(b.expr(result), sum.lanes)
+  if (store.accumulate) value = b.op('add', [b.loadAs(dtype, place, sum.lanes, mask), value])
+  b.storeAs(dtype, place, value, mask)
 }

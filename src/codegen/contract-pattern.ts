@@ -52,6 +52,8 @@ export interface Contraction {
   readonly depth: readonly Axis[]
   readonly a: Operand
   readonly b: Operand
+  /** The factors in the axes above, the depth of which they share. */
+  readonly unmerged: { readonly a: Expr; readonly b: Expr }
   readonly out: Outcome
   /** The tile that the group asks for. */
   readonly tile: Tile | undefined
@@ -113,9 +115,9 @@ function arrange(s: ExprBuilder, frame: Frame, a: Side, b: Side): Contraction {
   const { stored, type, batch, depth, tile } = frame
   const isUnit = (axis: Axis) => strideOf(stored[0]!.store.index, axis) === 1
   const columns = b.own.toSorted((p, q) => Number(isUnit(p)) - Number(isUnit(q)))
-  const operand = (side: Side): Operand => {
-    const own = side === b ? columns : side.own
-    const first = mergeAxes(s, { axes: own, values: [spreadLoads(s, side.value)], indices: [] })
+  const unmerged = { a: spreadLoads(s, a.value), b: spreadLoads(s, b.value) }
+  const operand = (value: Expr, own: readonly Axis[]): Operand => {
+    const first = mergeAxes(s, { axes: own, values: [value], indices: [] })
     const second = mergeAxes(s, { axes: depth, values: first.values, indices: [] })
     return { value: second.values[0]!, own: first.axes, summed: second.axes }
   }
@@ -125,8 +127,9 @@ function arrange(s: ExprBuilder, frame: Frame, a: Side, b: Side): Contraction {
     rows: a.own,
     columns,
     depth,
-    a: operand(a),
-    b: operand(b),
+    a: operand(unmerged.a, a.own),
+    b: operand(unmerged.b, columns),
+    unmerged,
     out: outcome(s, stored, type, a.own, columns),
     tile,
     swapped: () => arrange(s, frame, b, a),

@@ -171,7 +171,8 @@ export class KernelBuilder {
     return all
   }
 
-  finish(): Step {
+  /** The kernel. Of a product, `lanes` says that vectors run along the depth where the target can do so. */
+  finish(lanes?: Group['lanes']): Step {
     const buffers: BufferSpec[] = this.#used.map((operand) => ({
       dtype: this.#all[operand]!.dtype,
       access: !this.#written.has(operand) ? 'read' : this.#read.has(operand) ? 'update' : 'write',
@@ -184,6 +185,7 @@ export class KernelBuilder {
       checks: this.#checks,
       params: this.#params,
       sizeCount: 0,
+      ...(lanes && { lanes }),
     }
     return { s: this.s, group, operands: this.#used }
   }

@@ -6,6 +6,8 @@ import { isBounded } from './chain-blocks.ts'
 import { matchChain } from './chain-pattern.ts'
 import { extentOf } from './contract-blocks.ts'
 import { matchContraction, type Contraction } from './contract-pattern.ts'
+import { planAlong } from './along-pattern.ts'
+import { lowerAlong } from './lower-along.ts'
 import { lowerChain } from './lower-chain.ts'
 import { lowerContract } from './lower-contract.ts'
 import { lowerNest } from './lower-nest.ts'
@@ -16,7 +18,12 @@ import { matchTranspose } from './transpose-pattern.ts'
 /** One kernel in loop form for a group. */
 export function lowerGroup(s: ExprBuilder, group: Group, traits: TargetTraits): Kernel {
   const contraction = matchContraction(s, group, traits)
-  if (contraction && fillsTiles(contraction)) return lowerContract(s, group, contraction, traits)
+  if (contraction && fillsTiles(contraction)) {
+    const plan = planAlong(s, group, contraction, traits)
+    return plan
+      ? lowerAlong(s, group, contraction, plan, traits)
+      : lowerContract(s, group, contraction, traits)
+  }
   const chain = matchChain(s, group)
   if (chain && isBounded(chain)) return lowerChain(s, group, chain, traits)
   const transpose = matchTranspose(s, group, traits)

@@ -33,6 +33,7 @@ export function wantedPanels(
   const { group: ready } = canonicalize(s, group, specialize)
   const known = matchContraction(s, ready, traits)
   if (!c || !known || !fillsTiles(known) || planDot(s, known, traits)) return undefined
+  if (group.lanes !== undefined) return undefined
   const { value } = c.b
   const [columns, depth] = [c.columns[0]!, c.depth[0]!]
   if (c.batch.length > 0 || c.columns.length !== 1 || c.depth.length !== 1) return undefined

@@ -22,7 +22,7 @@ export function tileChoices(
   traits: TargetTraits,
 ): readonly Tile[] {
   const matched = matchContraction(s, canonicalize(s, group, specialize).group, traits)
-  if (matched === undefined || !fillsTiles(matched)) return []
+  if (matched === undefined || !fillsTiles(matched) || group.lanes !== undefined) return []
   const c = favourable(s, matched, traits)
   const usesDot = planDot(s, c, traits) !== undefined
   const lanes = lanesOf(c, traits)

@@ -111,6 +111,7 @@ export function merge(
     sizeCount: 0,
     stores,
     buffers,
+    ...((inner.lanes ?? outer.lanes) && { lanes: 'depth' }),
   }
   return { ...joined(producer, consumer), step: { s, group }, operands }
 }

@@ -41,6 +41,11 @@ export interface Group {
   readonly sizeCount: number
   /** Of a product, the tile that turned out to be the fastest; by default lowering chooses. Results are the same. */
   readonly tile?: Tile
+  /**
+   * Of a product, that vectors run along the depth where the target can do so; by default they run along the
+   * columns. That is another order of the sums.
+   */
+  readonly lanes?: 'depth'
 }
 
 /** Every expression of a group that is computed, in no particular order. */

@@ -18,6 +18,7 @@ import {
   type ConvContext,
   type Windows,
 } from './conv-windows.ts'
+import { lowerWeightGrad } from './conv-weight-grad.ts'
 import { fitsWinograd, winogradConv, winogradWeightGrad } from './conv-winograd.ts'
 import { defineOp } from './define.ts'
 import { sumDType } from './reduction.ts'
@@ -109,28 +110,12 @@ const convWeightGradOp = defineOp<ConvAttributes>({
     result(x!, g!, [g!.shape[1]!, x!.shape[1]! / groups, ...sizes]),
   ],
   lower(context) {
-    const { attributes, inputs, out, kernel } = context
-    const { groups, sizes } = attributes
-    const [x, g] = inputs as [InputSpec, InputSpec]
+    const { before, groups, sizes } = context.attributes
+    const [x, g] = context.inputs as [InputSpec, InputSpec]
     const weight = [g.shape[1]!, x.shape[1]! / groups, ...sizes]
     if (usesWinograd(context, weight, x.shape[0]!, g.shape.slice(2)))
-      return winogradWeightGrad(context, [0, 1], [x.shape, g.shape], attributes.before as Pair)
-    const k = kernel()
-    const perGroup = g.shape[1]! / groups
-    const [group, co, ci, ...taps] = k.axes([
-      groups,
-      perGroup,
-      x.shape[1]! / groups,
-      ...sizes,
-    ]) as Channels
-    const [n, ...o] = k.inner([g.shape[0]!, ...g.shape.slice(2)]) as [Axis, ...Axis[]]
-    const channel = within(group, co, perGroup)
-    const steps: Step[] = []
-    const leading = [n, within(group, ci, x.shape[1]! / groups)]
-    const input = loadStrided(context, k, leading, o, taps, steps, isThin(perGroup))
-    const grad = k.loadAs(outputDType(context), 1, [n, channel, ...o])
-    k.store(out(), [channel, ci, ...taps], k.reduce('add', [n, ...o], k.s.mul(grad, input)))
-    return [...steps, k.finish()]
+      return winogradWeightGrad(context, [0, 1], [x.shape, g.shape], before as Pair)
+    return lowerWeightGrad(context)
   },
   vjp: ({ g, inputs, shapes: [x, grad], attributes, needs }) => [
     needs(0) ? convInputGrad(inputs[1] as Tensor, g, attributes, x!.slice(2)) : undefined,

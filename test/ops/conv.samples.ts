@@ -295,6 +295,13 @@ export const rows: Row[] = [
           [3, 2, 5, 4],
         ],
       },
+      {
+        // So many positions are summed in two parts.
+        inputs: [
+          [4, 2, 18, 16],
+          [4, 2, 18, 16],
+        ],
+      },
     ],
   },
   {

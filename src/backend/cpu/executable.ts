@@ -186,13 +186,15 @@ function splitAmong(share: Share, sizes: readonly number[], threads: number): Sp
   if (config.shareAll) return { count, grain: 1, cost: wakeCost }
   const each = Math.max(1, share.cost(sizes))
   const cost = count * each
-  const smallest = Math.ceil(chunkCost / each)
-  const fair = Math.ceil(count / (threads * (share.isInRuns ? 1 : chunksPerThread)))
-  return { count, grain: Math.max(1, smallest, fair), cost }
+  const most = Math.min(count, threads * (share.isInRuns ? 1 : chunksPerThread))
+  const worth = Math.max(1, Math.min(most, Math.floor(cost / chunkCost)))
+  // The same number for each thread, so that none has one more to do.
+  const chunks = worth < threads ? worth : worth - (worth % threads)
+  return { count, grain: Math.max(1, Math.ceil(count / chunks)), cost }
 }
 
 /** Instructions a chunk should have at least: sharing a loop takes a quarter of a microsecond. */
-export const chunkCost = 20_000
+export const chunkCost = 10_000
 /** From this many instructions on it pays to wake threads that sleep: up to twenty microseconds. */
 export const wakeCost = 100_000
 /** Threads are interrupted now and then: with several chunks each, the others make up for it. */

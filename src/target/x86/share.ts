@@ -105,7 +105,8 @@ function workOf(
     } else if (s.kind === 'if') {
       work.cost += times
       workOf(s.then, formulas, times / 2, work)
-    } else if (s.kind !== 'let') work.cost += times
+    } else if (s.kind === 'store') work.cost += times * Math.max(1, s.value.lanes / 16)
+    else if (s.kind !== 'let') work.cost += times
     else if (s.value.def.kind !== 'const') work.cost += times * Math.max(1, s.value.lanes / 16)
   }
   return work
