@@ -50,6 +50,11 @@ describe('casts', () => {
       const b = matmul(a, t) return [b]`)
     expect(product).toEqual(['y.permute(1, 0)', 'matmul(x, v0)'])
   })
+  test('not by a product of what lies in another way, whose sums might be added in another order', () => {
+    const product = narrow(`const t = x.permute(1, 0) const a = ${cast('t', 'float32')}
+      const b = matmul(a, y) return [b]`)
+    expect(product).toEqual(['x.permute(1, 0)', cast('v0', 'float32'), 'matmul(v1, y)'])
+  })
   test('not where the op would compute at another dtype, or a cast loses something', () => {
     const kept = [
       `const a = ${cast('x', 'float32')} const b = exp(a) return [b]`,

@@ -1,5 +1,6 @@
 /** @file Casts are left out where the op behind or before them computes the same without. */
 import { dtypes } from '../../core/dtype.ts'
+import { layoutOf } from '../../core/layout.ts'
 import { sameShape } from '../../core/shape.ts'
 import { isValue, placeOf, rewriteGraph, specsOf, usesOf } from '../graph.ts'
 import type { Argument, CallNode, Graph, GraphBuilder, Value } from '../graph.ts'
@@ -80,12 +81,14 @@ function promoted(
   const [result] = node.results
   if (node.results.length !== 1 || result!.dtype === 'bool') return undefined
   const sources = node.inputs.map(sourceOf)
-  if (!sources.some(Boolean) || !(promotesOperands.has(node.op.name) || isPointwise(node)))
-    return undefined
+  const isProduct = promotesOperands.has(node.op.name)
+  if (!sources.some(Boolean) || !(isProduct || isPointwise(node))) return undefined
   let inputs = node.inputs.map((x) => (isValue(x) ? image(x) : x))
   let isChanged = false
   sources.forEach((source, i) => {
     if (source === undefined || !holds(source.value.dtype, source.argument.dtype)) return
+    // Operands that lie in another way, expanded ones say, may be added up in another order.
+    if (isProduct && !isWhole(source.value)) return
     const attempt = inputs.with(i, uncast(source, image, builder))
     if (!infers(node, attempt, result!)) return
     inputs = attempt
@@ -93,6 +96,9 @@ function promoted(
   })
   return isChanged ? callLike(node, inputs, result!, builder) : undefined
 }
+
+/** Whether a value lies in memory as the result of a cast does. */
+const isWhole = (value: Value): boolean => placeOf(value).layout === layoutOf(value.shape)
 
 /** Products that load each operand at its own dtype. */
 const promotesOperands = new Set(['matmul', 'linear'])
