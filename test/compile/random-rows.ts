@@ -61,7 +61,9 @@ const binary =
     const y =
       choose.next() < 0.5
         ? choose.pick(numbers)
-        : choose.find((t) => t.dtype !== 'bool' && broadcasts(x, t))!
+        : choose.find((t) => t.dtype !== 'bool' && broadcasts(x, t))
+    // Nothing fits one that is too large already.
+    if (y === undefined) return undefined
     return choose.next() < 0.5 ? f(x, y) : f(y, x)
   }
 
