@@ -8,7 +8,7 @@ import { bindFlat, flatExtent } from './contract-access.ts'
 import { storeResults } from './contract-output.ts'
 import type { Contraction } from './contract-pattern.ts'
 import { Emitter, memoryOf } from './emitter.ts'
-import { kernelBuffers } from './lower-nest.ts'
+import { kernelOf } from './lower-nest.ts'
 import type { TargetTraits } from './target-traits.ts'
 import { decompose } from './vectorize.ts'
 
@@ -52,14 +52,7 @@ export function lowerAlong(
     })
   }
   b.loop(b.int(0), b.mul(flatExtent(b, batch), rowTiles), 1, each, true)
-  return {
-    name: group.name,
-    buffers: kernelBuffers(group),
-    sizeCount: group.sizeCount,
-    params: group.params,
-    scratchBytes: 0,
-    body: b.finish(),
-  }
+  return kernelOf(group, b)
 }
 
 /** The sums of each row of a tile, with the products at all depths in their lanes. */

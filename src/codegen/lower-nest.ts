@@ -44,6 +44,16 @@ export function kernelBuffers(group: Group): Kernel['buffers'] {
   return group.checks.length === 0 ? buffers : [...buffers, { memory: 'i32', written: true }]
 }
 
+/** The kernel of a group that needs no packing space. */
+export const kernelOf = (group: Group, b: Emitter): Kernel => ({
+  name: group.name,
+  buffers: kernelBuffers(group),
+  sizeCount: group.sizeCount,
+  params: group.params,
+  scratchBytes: 0,
+  body: b.finish(),
+})
+
 /** Accumulators of one reduction, by their lanes. */
 type Sums = ReadonlyMap<number, Variable>
 
@@ -84,14 +94,7 @@ class NestLowering {
     const { order, vector } = this.#plan()
     this.#loops(order, vector)
     if (this.#ok) b.store(b.place(group.buffers.length, 'i32', b.int(0)), b.read(this.#ok))
-    return {
-      name: group.name,
-      buffers: kernelBuffers(group),
-      sizeCount: group.sizeCount,
-      params: group.params,
-      scratchBytes: 0,
-      body: b.finish(),
-    }
+    return kernelOf(group, b)
   }
 
   // Axes that a reduction depends on go outside, so that it runs once per row; scanned axes go inside.

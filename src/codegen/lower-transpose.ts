@@ -7,7 +7,7 @@ import { bindFlat, flatExtent } from './contract-access.ts'
 import { extentOf } from './contract-blocks.ts'
 import { Emitter } from './emitter.ts'
 import type { Side } from './guard-box.ts'
-import { kernelBuffers } from './lower-nest.ts'
+import { kernelOf } from './lower-nest.ts'
 import type { TargetTraits } from './target-traits.ts'
 import type { Border, Transpose } from './transpose-pattern.ts'
 import { Squares } from './transpose-squares.ts'
@@ -31,14 +31,7 @@ export function lowerTranspose(
   if (border === undefined) walkSquares(walk)
   else if (isInRows(transpose, border, walk.squares.block)) walkRows(walk, border)
   else walkBands(walk, border)
-  return {
-    name: group.name,
-    buffers: kernelBuffers(group),
-    sizeCount: group.sizeCount,
-    params: group.params,
-    scratchBytes: 0,
-    body: b.finish(),
-  }
+  return kernelOf(group, b)
 }
 
 interface Walk {
