@@ -1,5 +1,5 @@
 /** @file The operators behind convolutions over any number of axes: the convolution and its two transposes. */
-import type { Step, Sum } from '../codegen/kernel-builder.ts'
+import type { Step } from '../codegen/kernel-builder.ts'
 import { promote } from '../core/dtype.ts'
 import type { Shape } from '../core/shape.ts'
 import type { Axis } from '../ir/expr.ts'
@@ -19,7 +19,7 @@ import {
   type Windows,
 } from './conv-windows.ts'
 import { lowerWeightGrad } from './conv-weight-grad.ts'
-import { fitsWinograd, winogradConv, winogradWeightGrad } from './conv-winograd.ts'
+import { fitsWinograd, place, winogradConv, winogradWeightGrad } from './conv-winograd.ts'
 import { defineOp } from './define.ts'
 import { sumDType } from './reduction.ts'
 
@@ -39,7 +39,7 @@ const convOp = defineOp<ConvAttributes>({
         shape: x.shape,
         before: attributes.before as Pair,
         result: [w.shape[0]!, ...(sizes as Pair)],
-        weight: (k, from, to, ...tap) => k.loadAs('float32', 1, [to, from, ...tap.map(tapAt)]),
+        weight: (k, from, to, ...tap) => k.loadAs('float32', 1, [to, from, ...tap.map(place)]),
         ...(inputs.length > 2 && { bias: (k, channel) => k.loadAs('float32', 2, [channel]) }),
       })
     const k = kernel()
@@ -89,7 +89,7 @@ const convInputGradOp = defineOp<ConvAttributes>({
         before: before.map((n) => 2 - n) as unknown as Pair,
         result: [w.shape[1]!, ...(sizes as Pair)],
         weight: (k, from, to, ...tap) =>
-          k.loadAs('float32', 1, [from, to, ...tap.map((n) => tapAt(2 - n))]),
+          k.loadAs('float32', 1, [from, to, ...tap.map((n) => place(2 - n))]),
       })
     return lowerPhases(context)
   },
@@ -138,8 +138,6 @@ function usesWinograd(
   const problem = { ...attributes, window, dtype, batch, channels: [to!, from!] as const, sizes }
   return attributes.winograd && fitsWinograd(problem)
 }
-
-const tapAt = (tap: number): Sum => ({ terms: [], offset: tap })
 
 /** y[n, co, o] from x, w and a bias per channel; `sizes` are those of o. */
 export function conv(

@@ -235,7 +235,8 @@ const grid = <T>(edge: number, value: (row: number, column: number) => T): T[][]
 
 // -- positions
 
-const place = (offset: number): Sum => ({ terms: [], offset })
+/** The same place everywhere. */
+export const place = (offset: number): Sum => ({ terms: [], offset })
 
 /** An element of a tile, by default of the outputs' width. */
 const within = (tile: Axis, offset: number, step: number = outputs): Sum => ({

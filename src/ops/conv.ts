@@ -37,7 +37,8 @@ export function conv1d(x: Tensor, weight: Tensor, options: ConvOptions = {}): Te
  * Convolution over two axes: x [batch, inChannels, height, width] and weight [outChannels, inChannels /
  * groups, kernel height, kernel width] -> [batch, outChannels, height', width']; the batch axis may be
  * missing. With `groups` equal to the channels it is depthwise. PyTorch's `conv2d`, `bias` being an
- * option. Throws as `conv1d` does.
+ * option. Windows of 3 x 3 over many channels of float32 are computed by Winograd's algorithm, which rounds
+ * differently; `configure({ winograd: false })` adds plainly. Throws as `conv1d` does.
  *
  * @example
  * const edges = tensor([[[[1, -1]]]])
