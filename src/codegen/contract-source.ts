@@ -124,14 +124,7 @@ export class SourceA {
   prepare(rows: Range, depth: Range): void {
     const keeping = this.#keeping
     if (keeping.kind === 'direct') return
-    const { buffer, memory } = this.#scratch
-    const place = {
-      buffer,
-      memory,
-      at: this.#at,
-      hasMasks: this.#hasMasks,
-      blockSteps: this.#blocks.depth,
-    }
+    const place = roomFor(this.#scratch, this.#at, this.#blocks, this.#hasMasks)
     const words = this.#dot?.words.a
     const to = { ...place, width: this.#blocks.tileRows, stride: this.#stride, words }
     if (keeping.kind === 'panels') {
@@ -226,17 +219,10 @@ export class SourceB {
   }
 
   prepare(columns: Range, depth: Range): void {
-    const { buffer, memory } = this.#scratch
     const keeping = this.#keeping
     if (keeping.kind === 'direct') return
     const width = this.#blocks.tileColumns
-    const place = {
-      buffer,
-      memory,
-      at: this.#at,
-      hasMasks: this.#hasMasks,
-      blockSteps: this.#blocks.depth,
-    }
+    const place = roomFor(this.#scratch, this.#at, this.#blocks, this.#hasMasks)
     const to = { ...place, width, stride: this.#stride, words: this.#dot?.words.b }
     if (keeping.kind === 'panels')
       packPanels(this.#b, this.#operand, keeping.way, columns, depth, to)
@@ -268,6 +254,20 @@ export class SourceB {
 /** Whether operand B is read from rows of a sheet; under masks a sheet is cut into panels as it is filled. */
 export const liesInRows = (keeping: Copied, hasMasks: boolean): boolean =>
   keeping.kind === 'sheet' && !fillsUnderMasks({ hasMasks }, keeping.way)
+
+/** Where an operand is packed to, and how. */
+const roomFor = (
+  { buffer, memory }: Scratch,
+  at: number,
+  { depth }: Blocks,
+  hasMasks: boolean,
+) => ({
+  buffer,
+  memory,
+  at,
+  hasMasks,
+  blockSteps: depth,
+})
 
 /** Room behind panels, in elements: see Note [Overhang]. */
 const mostOverhang = 16
